@@ -1,0 +1,1 @@
+"""Alert rules as data, and what renders them. Imports only `service.core`."""

@@ -1,0 +1,1 @@
+"""The agent beside the hardware: devices, evidence, spool. Imports only `service.core`."""

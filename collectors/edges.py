@@ -1,0 +1,172 @@
+"""One GPU's coverage with honest edges: pure decisions on a stream of readings and events.
+
+While a GPU is suspect its coverage stops at the last good reading; on confirmation the new
+span starts at the first evidence, and a recovery starts at the first reading of the confirming
+streak. The stretch between the two is nobody's: health None, cause `agent:edge`. A polled edge
+carries `not_before_ms`; an event edge is exact to the event and needs no confirmation.
+
+Times are ms UTC on the run's own scale, never decreasing per GPU.
+"""
+
+from dataclasses import dataclass, replace
+
+from service.core import limits
+from service.core.health import Health, health_of
+from service.core.xid import XidClass, classify
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one reading or event says of a GPU: its health, and why it is not up."""
+
+    health: Health | None
+    cause: str | None = None
+
+
+UP = Look(Health.UP)
+EDGE = Look(None, "agent:edge")
+SUSPECT = Look(None, "agent:suspect")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A decided stretch of a GPU's coverage."""
+
+    from_ms: int
+    to_ms: int
+    look: Look
+    not_before_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How many equal readings decide, and how long the driver may take to name an action."""
+
+    confirm_down: int = limits.CONFIRM_DOWN_READINGS
+    confirm_up: int = limits.CONFIRM_UP_READINGS
+    tie_break_ms: int = limits.TIE_BREAK_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """What is decided of a GPU and what is pending.
+
+    `decided_ms` is the end of decided coverage; `look` the health that holds there. A pending
+    change began with the reading at `pending_from_ms` and has `streak` equal readings so far.
+    `xid` is an open fault that only evidence closes; it was raised at `fault_ms`.
+    """
+
+    decided_ms: int
+    look: Look
+    not_before_ms: int | None = None
+    pending: Look | None = None
+    pending_from_ms: int = 0
+    streak: int = 0
+    xid: int | None = None
+    fault_ms: int = 0
+
+
+Step = tuple[Track, tuple[Piece, ...]]
+
+
+def begin(at_ms: int, look: Look) -> Track:
+    """Return the track of a GPU first read at this instant; nothing is covered before it."""
+    return Track(decided_ms=at_ms, look=look)
+
+
+def read(track: Track, at_ms: int, look: Look, policy: Policy) -> Step:
+    """Take in a reading: extend, suspect, confirm or recover.
+
+    Returns:
+        The new track, and the pieces of coverage that this reading decided, in order.
+    """
+    if at_ms < track.decided_ms:  # it began before what is decided already: no news
+        return track, ()
+    look = _with_fault(track, at_ms, look, policy)
+    if look == track.look:
+        return _agrees(track, at_ms)
+    if look.health is track.look.health and track.pending is None:  # same health, another cause
+        kept = Piece(track.decided_ms, at_ms, track.look, track.not_before_ms)
+        moved = replace(track, decided_ms=at_ms, look=look, not_before_ms=None)
+        return moved, (kept,) if at_ms > track.decided_ms else ()
+    if track.pending is not None and look.health is track.pending.health:
+        track = replace(track, pending=look, streak=track.streak + 1)
+    elif track.pending is not None and _worse(look) and _worse(track.pending):
+        track = replace(track, pending=look, streak=track.streak + 1)
+    else:
+        track = replace(track, pending=look, pending_from_ms=at_ms, streak=1)
+    needed = policy.confirm_up if look.health is Health.UP else policy.confirm_down
+    return _confirm(track, at_ms, look) if track.streak >= needed else (track, ())
+
+
+def _worse(look: Look) -> bool:
+    return look.health in {Health.DOWN, Health.DEGRADED}
+
+
+def _with_fault(track: Track, at_ms: int, look: Look, policy: Policy) -> Look:
+    """Hold an open XID against good readings until the driver has had time to name an action."""
+    if track.xid is not None and look.health is Health.UP and at_ms < track.fault_ms + policy.tie_break_ms:
+        return Look(Health.DOWN, f"xid:{track.xid}")
+    if track.xid is not None and look.health in {Health.DOWN, None}:
+        return Look(Health.DOWN, f"xid:{track.xid}")  # the first cause of an outage names it
+    return look
+
+
+def _agrees(track: Track, at_ms: int) -> Step:
+    pieces: list[Piece] = []
+    if track.pending is not None:  # a suspicion that came to nothing; its time is nobody's
+        if at_ms > track.decided_ms:
+            pieces.append(Piece(track.decided_ms, at_ms, SUSPECT))
+    elif at_ms > track.decided_ms:
+        pieces.append(Piece(track.decided_ms, at_ms, track.look, track.not_before_ms))
+    return replace(track, decided_ms=at_ms, pending=None, streak=0), tuple(pieces)
+
+
+def _confirm(track: Track, at_ms: int, look: Look) -> Step:
+    edge_ms, start_ms = track.decided_ms, track.pending_from_ms
+    pieces = [Piece(edge_ms, start_ms, EDGE)] if start_ms > edge_ms else []
+    if at_ms > start_ms:
+        pieces.append(Piece(start_ms, at_ms, look, edge_ms))
+    recovered = look.health in {Health.UP, Health.DEGRADED}
+    return (
+        replace(
+            track,
+            decided_ms=at_ms,
+            look=look,
+            not_before_ms=edge_ms,
+            pending=None,
+            streak=0,
+            xid=None if recovered else track.xid,
+        ),
+        tuple(pieces),
+    )
+
+
+def blind(track: Track, at_ms: int, cause: str) -> Step:
+    """Take in that the GPU could not be read up to now: unknown since the last good reading."""
+    look = Look(health_of(cause), cause)
+    pieces = (Piece(track.decided_ms, at_ms, look),) if at_ms > track.decided_ms else ()
+    return replace(track, decided_ms=max(at_ms, track.decided_ms), pending=None, streak=0), pieces
+
+
+def xid(track: Track, at_ms: int, code: int) -> Step:
+    """Take in an XID: a fault class takes the GPU down at once, exactly; others change nothing."""
+    if classify(code) not in {XidClass.GPU_RESET, XidClass.NODE_REBOOT, XidClass.HARDWARE}:
+        return track, ()
+    down = Look(Health.DOWN, f"xid:{code}")
+    if track.look.health is Health.DOWN:
+        return replace(track, xid=track.xid if track.xid is not None else code, fault_ms=at_ms), ()
+    if track.pending is not None and _worse(track.pending):  # the suspicion is confirmed by the event
+        edge = Piece(track.decided_ms, track.pending_from_ms, EDGE)
+        begun = Track(
+            decided_ms=track.pending_from_ms,
+            look=down,
+            not_before_ms=track.decided_ms,
+            xid=code,
+            fault_ms=at_ms,
+        )
+        return begun, (edge,) if edge.to_ms > edge.from_ms else ()
+    at_ms = max(at_ms, track.decided_ms)
+    kept = Piece(track.decided_ms, at_ms, track.look, track.not_before_ms)
+    begun = Track(decided_ms=at_ms, look=down, xid=code, fault_ms=at_ms)
+    return begun, (kept,) if at_ms > track.decided_ms else ()

@@ -1,0 +1,194 @@
+"""One run of an agent: readings and events in, numbered facts out.
+
+No threads, no clock, no disk: the caller gives instants on the run's scale and takes the
+facts. The running agent and the demo's replay drive the same code.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from collectors import edges
+from collectors.device import DeviceEvent, DeviceEventKind, Inventory, Reading
+from collectors.judgement import look as judge
+from collectors.observer import Observer
+from service.core import limits
+from service.core.events import (
+    CleanStop,
+    Detail,
+    DriverEvent,
+    DriverReloaded,
+    Fact,
+    GpuPlaced,
+    NodeEvent,
+    NodeObserved,
+    RecoveryActionChanged,
+    RunStarted,
+    XidRaised,
+)
+
+Write = Callable[[Fact, bool], bool]  # a fact, and whether it must be on disk at once; kept?
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speaker:
+    """Who a run speaks for: where the node is, which boot of the host, which run of the agent."""
+
+    site: str
+    rack: str
+    node: str
+    tray: int
+    slot: int
+    boot: str
+    boot_ms: int
+    run: str
+    version: str = ""
+
+
+@dataclass(slots=True)
+class Narrator:
+    """Tells a run's story: `RunStarted`, then observations that touch, and events as they come."""
+
+    speaker: Speaker
+    inventory: Inventory
+    write: Write
+    policy: edges.Policy = field(default_factory=edges.Policy)
+    heartbeat_ms: int = limits.HEARTBEAT_MS
+    missing: tuple[GpuPlaced, ...] = ()  # expected on this tray, and not in the inventory
+    seq: int = 0
+    _tracks: dict[str, edges.Track] = field(default_factory=dict)
+    _actions: dict[str, int] = field(default_factory=dict)
+    _observer: Observer | None = None
+    _started_ms: int = 0
+
+    def start(self, at_ms: int, mono_ms: int) -> None:
+        """Announce the run and its inventory."""
+        self._started_ms = at_ms
+        placed = tuple(
+            GpuPlaced(gpu=gpu.uuid, position=gpu.position, module=gpu.module) for gpu in self.inventory.gpus
+        )
+        started = RunStarted(
+            tray=self.speaker.tray,
+            boot_ms=self.speaker.boot_ms,
+            gpus=placed + self.missing,
+            driver=self.inventory.driver_version,
+            version=self.speaker.version,
+        )
+        self._tell(started, None, at_ms, mono_ms)
+        self._observer = Observer(
+            gpus=tuple(gpu.gpu for gpu in placed + self.missing),
+            cursor_ms=at_ms,
+            heartbeat_ms=self.heartbeat_ms,
+        )
+        lost = edges.Look(edges.health_of("gpu:missing"), "gpu:missing")
+        for gpu in self.missing:
+            self._tracks[gpu.gpu] = edges.begin(at_ms, lost)
+
+    def reading(self, reading: Reading, at_ms: int, mono_ms: int) -> None:
+        """Take in a reading of a GPU of the inventory."""
+        self._note_action(reading, at_ms, mono_ms)
+        look = judge(reading, self.inventory.cuda_version)
+        track = self._tracks.get(reading.gpu)
+        if track is None:  # the first reading: what was before it in this run is not covered
+            self._begin(reading.gpu, at_ms, look)
+            return
+        self._step(reading.gpu, edges.read(track, at_ms, look, self.policy))
+
+    def _begin(self, gpu: str, at_ms: int, look: edges.Look) -> None:
+        if at_ms > self._started_ms:
+            self._observe(gpu, (edges.Piece(self._started_ms, at_ms, edges.EDGE),))
+        self._tracks[gpu] = edges.begin(at_ms, look)
+
+    def blind(self, gpu: str, at_ms: int, cause: str) -> None:
+        """Take in that a GPU could not be read up to now."""
+        track = self._tracks.get(gpu) or edges.begin(self._started_ms, edges.EDGE)
+        self._step(gpu, edges.blind(track, at_ms, cause))
+
+    def event(self, event: DeviceEvent, at_ms: int, mono_ms: int) -> None:
+        """Take in an announcement of the driver; an XID of a fault class cuts coverage at once."""
+        if event.kind is DeviceEventKind.XID:
+            self._tell(XidRaised(xid=event.data), event.gpu, at_ms, mono_ms)
+            track = self._tracks.get(event.gpu or "")
+            if event.gpu is not None and track is not None:
+                self._step(event.gpu, edges.xid(track, at_ms, event.data))
+        elif event.kind is DeviceEventKind.OTHER:
+            detail = DriverEvent(event_type=event.event_type, data=event.data)
+            self._tell(detail, event.gpu, at_ms, mono_ms)
+        else:
+            self._tell(DriverReloaded(text=event.kind.value), None, at_ms, mono_ms)
+
+    def tell(self, detail: Detail, at_ms: int, mono_ms: int) -> None:
+        """Write an event that concerns the node as a whole."""
+        self._tell(detail, None, at_ms, mono_ms)
+
+    def flush(self, mono_ms: int, *, force: bool = False) -> None:
+        """Write the observations that are due."""
+        if self._observer is None:
+            return
+        for gpu in self.missing:
+            others = [t.decided_ms for name, t in self._tracks.items() if name != gpu.gpu]
+            if others:
+                track = self._tracks[gpu.gpu]
+                self._step(gpu.gpu, edges.read(track, max(others), track.look, self.policy))
+        for stretch in self._observer.due(force=force):
+            changed = any(seen.not_before_ms is not None or seen.cause for seen in stretch.gpus)
+            observed = NodeObserved(
+                site=self.speaker.site,
+                rack=self.speaker.rack,
+                node=self.speaker.node,
+                slot=self.speaker.slot,
+                boot=self.speaker.boot,
+                run=self.speaker.run,
+                seq=self.seq + 1,
+                from_ms=stretch.from_ms,
+                to_ms=stretch.to_ms,
+                sent_ms=stretch.to_ms,
+                mono_ms=mono_ms,
+                gpus=stretch.gpus,
+            )
+            self._number(observed, sync=changed)
+
+    def stop(self, reason: str, at_ms: int, mono_ms: int) -> None:
+        """Write what is decided, then announce the silence."""
+        self.flush(mono_ms, force=True)
+        self._tell(CleanStop(reason=reason), None, at_ms, mono_ms)
+
+    def looks(self) -> dict[str, edges.Look]:
+        """Return the decided health of each GPU, for the node's metrics."""
+        return {gpu: track.look for gpu, track in self._tracks.items()}
+
+    def _note_action(self, reading: Reading, at_ms: int, mono_ms: int) -> None:
+        action = reading.recovery_action
+        if action is not None and action != self._actions.get(reading.gpu, 0):
+            self._tell(RecoveryActionChanged(action=action), reading.gpu, at_ms, mono_ms)
+        if action is not None:
+            self._actions[reading.gpu] = action
+
+    def _step(self, gpu: str, step: edges.Step) -> None:
+        self._tracks[gpu], pieces = step
+        self._observe(gpu, pieces)
+
+    def _observe(self, gpu: str, pieces: Sequence[edges.Piece]) -> None:
+        if self._observer is not None:
+            self._observer.add(gpu, pieces)
+
+    def _tell(self, detail: Detail, gpu: str | None, at_ms: int, mono_ms: int) -> None:
+        event = NodeEvent(
+            site=self.speaker.site,
+            rack=self.speaker.rack,
+            node=self.speaker.node,
+            slot=self.speaker.slot,
+            boot=self.speaker.boot,
+            run=self.speaker.run,
+            seq=self.seq + 1,
+            at_ms=at_ms,
+            sent_ms=at_ms,
+            mono_ms=mono_ms,
+            gpu=gpu,
+            event=detail,
+        )
+        self._number(event, sync=True)
+
+    def _number(self, fact: Fact, *, sync: bool) -> None:
+        """Give a number only to what was kept, so that numbers have no gaps."""
+        if self.write(fact, sync):
+            self.seq += 1

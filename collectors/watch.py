@@ -1,0 +1,119 @@
+"""One worker per GPU and one for the driver's events; nobody waits for anybody.
+
+What they see goes, stamped with the monotonic clock, into one bounded queue. A call that
+overruns its deadline is reported as overdue while it hangs; its tray-mates go on.
+"""
+
+import queue
+import threading
+from dataclasses import dataclass
+
+from collectors.device import Device, DeviceEvent, Reading
+from service.core import limits
+from service.core.errors import DeviceError, DeviceGone
+from service.core.ports import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A reading; `mono_ms` is when its call began, `took_ms` how long it lasted."""
+
+    mono_ms: int
+    took_ms: int
+    reading: Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """An announcement of the driver, stamped when it arrived."""
+
+    mono_ms: int
+    event: DeviceEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The driver was reloaded, or stopped answering as a whole."""
+
+    mono_ms: int
+    text: str
+
+
+Sight = Seen | Heard | Gone
+
+
+class Watch:
+    """Watches one opened device until it is stopped; a new one is made after a reload."""
+
+    def __init__(
+        self,
+        device: Device,
+        gpus: tuple[str, ...],
+        clock: Clock,
+        *,
+        interval_ms: int = limits.POLL_INTERVAL_MS,
+        deadline_ms: int = limits.CALL_DEADLINE_MS,
+    ) -> None:
+        """Prepare the workers; `start` lets them run."""
+        self._device, self._clock = device, clock
+        self._interval_ms, self._deadline_ms = interval_ms, deadline_ms
+        self._stop = threading.Event()
+        self._began: dict[str, int | None] = dict.fromkeys(gpus)
+        self.sights: queue.Queue[Sight] = queue.Queue(limits.AGENT_QUEUE_ITEMS)
+        self.dropped = 0
+        self._threads = [
+            threading.Thread(target=self._poll, args=(gpu,), name=f"gpu-{number}", daemon=True)
+            for number, gpu in enumerate(gpus)
+        ]
+        self._threads.append(threading.Thread(target=self._listen, name="driver-events", daemon=True))
+
+    def start(self) -> None:
+        """Let the workers run."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Ask the workers to end; one that hangs in the driver is left behind."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(limits.EVENT_WAIT_MS / 1000 + 0.5)
+
+    def overdue(self) -> tuple[str, ...]:
+        """Return the GPUs whose call has been hanging beyond its deadline."""
+        now_ms = self._clock.monotonic_ms()
+        began = list(self._began.items())
+        return tuple(gpu for gpu, at in began if at is not None and now_ms - at > self._deadline_ms)
+
+    def _poll(self, gpu: str) -> None:
+        due_ms = self._clock.monotonic_ms()
+        while not self._stop.is_set():
+            began_ms = self._clock.monotonic_ms()
+            self._began[gpu] = began_ms
+            try:
+                reading = self._device.read(gpu)
+            except (DeviceError, KeyError) as error:
+                self._began[gpu] = None
+                self._put(Gone(began_ms, str(error)))
+                return
+            took_ms = self._clock.monotonic_ms() - began_ms
+            self._began[gpu] = None
+            self._put(Seen(began_ms, took_ms, reading))
+            due_ms = max(due_ms + self._interval_ms, began_ms)
+            self._stop.wait(max(0, due_ms - self._clock.monotonic_ms()) / 1000)
+
+    def _listen(self) -> None:
+        while not self._stop.is_set():
+            try:
+                events = self._device.wait_events(limits.EVENT_WAIT_MS)
+            except DeviceGone as error:
+                self._put(Gone(self._clock.monotonic_ms(), str(error)))
+                return
+            now_ms = self._clock.monotonic_ms()
+            for event in events:
+                self._put(Heard(now_ms, event))
+
+    def _put(self, sight: Sight) -> None:
+        try:
+            self.sights.put_nowait(sight)
+        except queue.Full:  # the agent loop is stuck; what is lost shows as missing coverage
+            self.dropped += 1

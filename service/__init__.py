@@ -1,0 +1,1 @@
+"""The site service: bus, ledger, projection, scheduler, exporter, API and command line."""

@@ -1,0 +1,143 @@
+"""The running service: one writer thread between bus and ledger, jobs, and what is shown.
+
+With `service.cli` the only place that knows concrete adapters.
+"""
+
+import json
+import threading
+from dataclasses import dataclass, field
+
+import structlog
+
+from service import exporter, statement
+from service.core import limits
+from service.core.contract import Contract
+from service.core.errors import LedgerError
+from service.core.facts import Fact, FactKind
+from service.core.periods import month_of, month_span, previous_month
+from service.core.ports import Clock, Ledger, Subscriber
+from service.projection import Projection, Snapshot, history_of
+from service.recorder import Recorder
+from service.scheduler import Job, Scheduler
+
+log = structlog.get_logger(__name__)
+
+OPERATOR_PARTITION = limits.PARTITIONS  # statements and other decisions
+ROLL_UP_SECONDS = 5.0
+CLOSE_SECONDS = 300.0
+
+
+@dataclass(slots=True)
+class Service:
+    """Ledger, bus, projection and jobs wired together."""
+
+    contract: Contract
+    ledger: Ledger
+    bus: Subscriber
+    clock: Clock
+    grace_ms: int = limits.GRACE_MS
+    recorder: Recorder = field(init=False)
+    projection: Projection = field(init=False)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+    _scheduler: Scheduler | None = None
+    _writing: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        """Continue where the ledger ends."""
+        self.recorder = Recorder(self.ledger, self.clock, self.contract.site)
+        self.projection = Projection(self.contract, grace_ms=self.grace_ms)
+        self.projection.restore(self.ledger)
+
+    def start(self) -> None:
+        """Run the writer and the jobs in the background."""
+        self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
+        self._thread.start()
+        self._scheduler = Scheduler(
+            (
+                Job("roll_up", ROLL_UP_SECONDS, self.roll_up_now),
+                Job("month_close", CLOSE_SECONDS, self.close_month),
+            )
+        )
+        self._scheduler.start()
+        self.roll_up_now()
+
+    def stop(self) -> None:
+        """End in order: no more batches, what was taken is answered, then the ledger."""
+        self._stop.set()
+        if self._scheduler is not None:
+            self._scheduler.stop()
+        if self._thread is not None:
+            self._thread.join()
+        self.bus.close()
+        self.ledger.close()
+
+    def _write(self) -> None:
+        while not self._stop.is_set():
+            self.pump(wait_seconds=0.2)
+
+    def pump(self, wait_seconds: float = 0.0) -> int:
+        """Book what the bus holds; return how many batches were taken."""
+        deliveries = self.bus.take(limits.COMMIT_MESSAGES // 8, wait_seconds)
+        if not deliveries:
+            return 0
+        try:
+            with self._writing:
+                recorded, answers = self.recorder.record(deliveries)
+        except LedgerError as error:
+            log.error("commit_failed", error=str(error), batches=len(deliveries))
+            for delivery in deliveries:
+                self.bus.settle(delivery, None)
+            self._stop.wait(0.5)  # a full disk does not mend faster when hammered
+            return 0
+        self.projection.apply(recorded.facts, recorded.progress)
+        for delivery, receipt in answers:
+            self.bus.settle(delivery, receipt)
+        return len(deliveries)
+
+    def roll_up_now(self) -> None:
+        """Roll up at the present instant: silence sweep, counters and gauges."""
+        self.projection.roll_up(self.clock.now_ms())
+
+    def snapshot(self) -> Snapshot | None:
+        """Return the newest roll-up."""
+        return self.projection.snapshot
+
+    def metrics(self) -> bytes:
+        """Return the exposition."""
+        return exporter.render(self.snapshot, self.recorder)
+
+    def ready(self) -> bool:
+        """Return whether a roll-up is there to be shown."""
+        return self.snapshot() is not None
+
+    def close_month(self) -> None:
+        """Issue the draft statement of each tenant for the month before, once."""
+        zone = self.contract.zone_info
+        month = previous_month(month_of(self.clock.now_ms(), zone))
+        period = month_span(month, zone)
+        issued = {fact.key for fact in self.ledger.facts(kinds=[FactKind.STATEMENT.value])}
+        due = [t for t in self.contract.tenants if t.objectives and _key(t.id, month) not in issued]
+        if not due:
+            return
+        history = history_of(self.ledger)
+        drafts = tuple(
+            Fact(
+                kind=FactKind.STATEMENT,
+                key=_key(tenant.id, month),
+                partition=OPERATOR_PARTITION,
+                from_ms=period.from_ms,
+                to_ms=period.to_ms,
+                body=json.dumps(statement.draw(self.contract, history, tenant, month), sort_keys=True),
+            )
+            for tenant in due
+        )
+        with self._writing:
+            self.ledger.commit(drafts, (), self.clock.now_ms())
+        log.info("month_closed", month=month, statements=len(drafts))
+
+
+def _key(tenant_id: str, month: str) -> str:
+    return f"statement/{tenant_id}/{month}/1"
+
+

@@ -1,0 +1,1 @@
+"""Adapters of the bus port: `memory` in one process, `http` from agent to service."""

@@ -1,0 +1,119 @@
+"""Contract files: YAML read strictly, every error at once, each with its line and key."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from service.core import limits
+from service.core.contract import Contract
+from service.core.errors import ConfigurationError
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without its dates: a time stays the text that was written, and is judged as such."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing wrong with a file: where, which key, what, and what is allowed."""
+
+    line: int
+    key: str
+    text: str
+
+
+def load(path: Path) -> Contract:
+    """Return the contract of a file.
+
+    Raises:
+        ConfigurationError: With every finding, a line each, as `FILE:LINE: KEY: TEXT`.
+    """
+    contract, findings = inspect(path)
+    if contract is None:
+        msg = "\n".join(f"{path}:{one.line}: {one.key}: {one.text}" for one in findings)
+        raise ConfigurationError(msg)
+    return contract
+
+
+def inspect(path: Path) -> tuple[Contract | None, tuple[Finding, ...]]:
+    """Return the contract, or None with everything that is wrong with the file."""
+    try:
+        text = _text(path)
+        node = yaml.compose(text, Loader=_Loader)
+        value = yaml.load(text, Loader=_Loader)  # noqa: S506 -- a SafeLoader without dates
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        return None, (Finding(line, "(file)", f"no YAML: {error.problem}"),)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ConfigurationError) as error:
+        return None, (Finding(1, "(file)", str(error)),)
+    duplicates = tuple(_duplicates(node, ""))
+    try:
+        contract = Contract.model_validate(value)
+    except ValidationError as error:
+        return None, duplicates + tuple(_finding(one, node) for one in error.errors())
+    return (None, duplicates) if duplicates else (contract, ())
+
+
+def _text(path: Path) -> str:
+    data = path.read_bytes()
+    if len(data) > limits.CONTRACT_BYTES:
+        msg = f"{len(data)} bytes; a contract holds at most {limits.CONTRACT_BYTES}"
+        raise ConfigurationError(msg)
+    return data.decode()
+
+
+def _finding(error: Any, node: yaml.Node | None) -> Finding:  # noqa: ANN401 -- pydantic's ErrorDetails
+    location = error["loc"]
+    key = ".".join(str(part) for part in location) or "(contract)"
+    text = error["msg"]
+    if error["type"] == "extra_forbidden":
+        text = "unknown key; see `threenines check --help` for the allowed ones"
+    elif error["type"] != "missing" and not isinstance(error["input"], dict | list | tuple):
+        text = f"{text} (got {error['input']!r})"
+    return Finding(_line(node, location), key, text)
+
+
+def _line(node: yaml.Node | None, location: tuple[int | str, ...]) -> int:
+    line = node.start_mark.line + 1 if node is not None else 1
+    for part in location:
+        found = _child(node, part)
+        if found is None:
+            break
+        key, node = found
+        line = key.start_mark.line + 1
+    return line
+
+
+def _child(node: yaml.Node | None, part: int | str) -> tuple[yaml.Node, yaml.Node] | None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == part:
+                return key, value
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        return node.value[part], node.value[part]
+    return None
+
+
+def _duplicates(node: yaml.Node | None, prefix: str) -> Iterator[Finding]:
+    """Yield keys that are written twice in one mapping: YAML would silently keep the last."""
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            name = f"{prefix}{key.value}"
+            if key.value in seen:
+                yield Finding(key.start_mark.line + 1, name, "written twice")
+            seen.add(key.value)
+            yield from _duplicates(value, f"{name}.")
+    elif isinstance(node, yaml.SequenceNode):
+        for number, value in enumerate(node.value):
+            yield from _duplicates(value, f"{prefix}{number}.")

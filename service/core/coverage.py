@@ -1,0 +1,57 @@
+"""Fold a run's observations into closed coverage: a healthy heartbeat costs no row.
+
+Coverage stays open while observations touch and say the same; it closes at a change, at a
+hole, or at the end of the run.
+"""
+
+from collections.abc import Sequence
+
+from service.core.events import NodeObserved
+from service.core.facts import OpenCoverage
+
+Closed = OpenCoverage  # the same shape; closed means that it will not grow
+
+
+class Overlap(ValueError):
+    """Raised when an observation begins before the run's coverage ended: a liar's clock."""
+
+
+def extend(
+    open_: Sequence[OpenCoverage], observed: NodeObserved
+) -> tuple[tuple[OpenCoverage, ...], tuple[Closed, ...]]:
+    """Return the open coverage after an observation, and what closed by it.
+
+    Args:
+        open_: Open coverage of the same run, one entry a GPU.
+        observed: The run's next observation.
+
+    Raises:
+        Overlap: If the observation begins before a GPU's coverage ended.
+    """
+    before = {entry.gpu: entry for entry in open_}
+    after: list[OpenCoverage] = []
+    closed: list[Closed] = []
+    for seen in observed.gpus:
+        entry = before.pop(seen.gpu, None)
+        if entry is not None and observed.from_ms < entry.to_ms:
+            msg = f"{seen.gpu}: begins at {observed.from_ms}, covered up to {entry.to_ms}"
+            raise Overlap(msg)
+        same = (
+            entry is not None
+            and entry.to_ms == observed.from_ms
+            and (entry.health, entry.cause) == (seen.health, seen.cause)
+        )
+        if entry is not None and not same:
+            closed.append(entry)
+        after.append(
+            OpenCoverage(
+                gpu=seen.gpu,
+                from_ms=entry.from_ms if entry is not None and same else observed.from_ms,
+                to_ms=observed.to_ms,
+                health=seen.health,
+                cause=seen.cause,
+                not_before_ms=entry.not_before_ms if entry is not None and same else seen.not_before_ms,
+            )
+        )
+    closed.extend(before.values())  # a GPU that the observation no longer names
+    return tuple(after), tuple(closed)

@@ -1,0 +1,154 @@
+"""The fold of facts: what the ledger says of every place at every time.
+
+The same fold serves the running service, a statement and a restart. Late facts, repetitions
+and disorder change nothing about the result, because timelines are computed from the whole
+evidence of a GPU and not step by step.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from service.core.contract import Contract, Tenant
+from service.core.facts import Fact, FactKind, OpenCoverage, Progress
+from service.core.health import State
+from service.core.model import Place, Span
+from service.core.timeline import (
+    Boot,
+    Evidence,
+    Segment,
+    Stop,
+    Timeline,
+    clip,
+    extend,
+    gap_after_down,
+    merge,
+    reboots,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LeasedTime:
+    """A place, and the part of a window in which a tenant leased it."""
+
+    place: Place
+    span: Span
+
+
+def leased(contract: Contract, tenant: Tenant, window: Span) -> tuple[LeasedTime, ...]:
+    """Return the tenant's leased place-time inside a window, a place per lease."""
+    found = []
+    for lease in tenant.leases:
+        span = lease.span.clip(window)
+        if span is not None:
+            found.extend(LeasedTime(place, span) for place in contract.expand(lease))
+    return tuple(found)
+
+
+class History:
+    """Everything known of every GPU and place. Not thread-safe; one owner."""
+
+    def __init__(self) -> None:
+        """Begin with nothing: every place is unknown at every time."""
+        self._evidence: dict[str, dict[str, list[Evidence]]] = defaultdict(lambda: defaultdict(list))
+        self._open: dict[tuple[str, str], tuple[OpenCoverage, ...]] = {}
+        self._open_by_gpu: dict[str, dict[tuple[str, str], OpenCoverage]] = defaultdict(dict)
+        self._boots: dict[str, set[Boot]] = defaultdict(set)
+        self._stops: dict[str, set[Stop]] = defaultdict(set)
+        self._at_place: dict[Place, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
+        self._of_gpu: dict[str, dict[int, Place]] = defaultdict(dict)
+        self._revision: dict[str, int] = defaultdict(int)
+
+    def learn(self, fact: Fact) -> None:
+        """Take in one fact of the ledger."""
+        if fact.kind is FactKind.COVERAGE and fact.to_ms is not None:
+            seen = Evidence(fact.from_ms, fact.to_ms, fact.health, fact.cause)
+            self._evidence[fact.gpu][fact.node].append(seen)
+            self._revision[fact.gpu] += 1
+        elif fact.kind is FactKind.PLACEMENT:
+            place = Place.parse(fact.body)
+            self._at_place[place][fact.gpu].add(fact.from_ms)
+            self._of_gpu[fact.gpu][fact.from_ms] = place
+        elif fact.kind is FactKind.EVENT:
+            self._learn_event(fact)
+
+    def _learn_event(self, fact: Fact) -> None:
+        body = json.loads(fact.body)
+        if body["kind"] == "run_started":
+            self._boots[fact.node].add(Boot(body["boot"], body["boot_ms"]))
+        elif body["kind"] == "clean_stop":
+            self._stops[fact.node].add(Stop(fact.from_ms))
+        for gpu in self._gpus_of(fact.node):
+            self._revision[gpu] += 1
+
+    def _gpus_of(self, node: str) -> list[str]:
+        return [gpu for gpu, nodes in self._evidence.items() if node in nodes]
+
+    def follow(self, progress: Progress) -> None:
+        """Replace the open coverage of a run."""
+        run = (progress.node, progress.run)
+        for entry in self._open.get(run, ()):
+            self._open_by_gpu[entry.gpu].pop(run, None)
+        self._open[run] = progress.open
+        for entry in progress.open:
+            self._open_by_gpu[entry.gpu][run] = entry
+
+    def gpu_timeline(self, gpu: str, window: Span, *, down_lasts: bool = True) -> Timeline:
+        """Return a GPU's timeline; with `down_lasts`, silence right after down counts as down.
+
+        The rule looks back beyond the window: an outage that began before it goes on in it.
+        """
+        evidence = list(self._all_evidence(gpu))
+        start_ms = min([window.from_ms, *(seen.from_ms for seen in evidence)])
+        timeline = merge(evidence, Span(start_ms, window.to_ms))
+        return clip(gap_after_down(timeline) if down_lasts else timeline, window)
+
+    def _all_evidence(self, gpu: str) -> Iterable[Evidence]:
+        by_node: dict[str, list[Evidence]] = {
+            node: list(seen) for node, seen in self._evidence.get(gpu, {}).items()
+        }
+        for (node, _), entry in self._open_by_gpu.get(gpu, {}).items():
+            by_node.setdefault(node, []).append(
+                Evidence(entry.from_ms, entry.to_ms, entry.health, entry.cause)
+            )
+        for node, seen in by_node.items():
+            yield from seen
+            yield from reboots(seen, tuple(self._boots.get(node, ())), tuple(self._stops.get(node, ())))
+
+    def placed(self, place: Place, window: Span) -> tuple[tuple[str, Span], ...]:
+        """Return which GPU sat at a place and when, inside a window; holes stay holes."""
+        starts = sorted(
+            (from_ms, gpu) for gpu, instants in self._at_place.get(place, {}).items() for from_ms in instants
+        )
+        pieces = []
+        for index, (from_ms, gpu) in enumerate(starts):
+            ends = [other for other, _ in starts[index + 1 : index + 2]]
+            ends += [at for at, where in self._of_gpu[gpu].items() if at > from_ms and where != place]
+            to_ms = min(ends, default=window.to_ms)
+            piece = Span(from_ms, max(to_ms, from_ms + 1)).clip(window)
+            if piece is not None and to_ms > from_ms:
+                pieces.append((gpu, piece))
+        return tuple(pieces)
+
+    def timeline(self, place: Place, window: Span, *, down_lasts: bool = True) -> Timeline:
+        """Return a place's timeline: the timelines of the GPUs that sat there, one after another."""
+        segments: list[Segment] = []
+        cursor = window.from_ms
+        for gpu, span in self.placed(place, window):
+            if span.from_ms > cursor:
+                extend(segments, Segment(cursor, span.from_ms, State.UNKNOWN))
+            for segment in self.gpu_timeline(gpu, span, down_lasts=down_lasts):
+                extend(segments, segment)
+            cursor = span.to_ms
+        if cursor < window.to_ms:
+            extend(segments, Segment(cursor, window.to_ms, State.UNKNOWN))
+        return tuple(segments)
+
+    def gpus(self) -> tuple[str, ...]:
+        """Return every GPU that was ever placed or seen."""
+        return tuple(sorted({*self._of_gpu, *self._evidence, *self._open_by_gpu}))
+
+    def revision(self, gpu: str) -> int:
+        """Return a number that changes whenever closed evidence of the GPU changes."""
+        return self._revision[gpu]

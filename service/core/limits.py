@@ -1,0 +1,66 @@
+"""Every bound of the system, each with its reason, and the relations between them.
+
+A bound without a place here does not exist: queues, waits, sizes and plausible ranges
+are named once, so that an operator can see what the service will never exceed.
+"""
+
+SECOND_MS = 1_000
+MINUTE_MS = 60 * SECOND_MS
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+
+# Time that can be meant: 2020 to 2100. Outside it a clock is wrong, not the world.
+EARLIEST_MS = 1_577_836_800_000
+LATEST_MS = 4_102_444_800_000
+
+# Agent
+POLL_INTERVAL_MS = SECOND_MS
+HEARTBEAT_MS = 5 * SECOND_MS
+CALL_DEADLINE_MS = 2_500  # a GPU whose call takes longer is hung; 2.5 polls, so one slow call is not
+CONFIRM_DOWN_READINGS = 2  # one bad reading is a suspicion, two are a fact
+CONFIRM_UP_READINGS = 3  # a GPU that flickers is not back
+TIE_BREAK_MS = 10 * SECOND_MS  # how long the driver may take to name its recovery action after an XID
+REANCHOR_MS = 250  # wall clock against monotonic clock; beyond it a new run begins
+DRIVER_RETRY_MS = 5 * SECOND_MS
+EVENT_WAIT_MS = 500
+AGENT_QUEUE_ITEMS = 4_096  # readings and events between the workers and the agent loop
+
+# Spool
+SPOOL_BYTES = 256 * 1024 * 1024  # about 35 days of one node at 5 s
+SPOOL_RESERVE_BYTES = 64 * 1024  # so that a gap record fits on a full spool
+SPOOL_SEGMENT_BYTES = 1024 * 1024
+SPOOL_FSYNC_MS = SECOND_MS  # a heartbeat may wait this long for the disk, a change never
+SPOOL_RECORD_BYTES = 64 * 1024
+
+# Bus
+BATCH_MESSAGES = 256
+BATCH_BYTES = 1024 * 1024
+MESSAGE_BYTES = 64 * 1024
+RESEND_MS = 2 * SECOND_MS
+RESEND_MAX_MS = 60 * SECOND_MS
+MEMORY_BUS_BATCHES = 1_024
+RECEIPT_WAIT_SECONDS = 30.0
+READINGS_KEPT = 65_536  # newest reading of each node; a node more is dropped and counted
+
+# Service
+GRACE_MS = 30 * SECOND_MS  # silence shorter than this alarms nobody
+FUTURE_MS = 5 * SECOND_MS  # an observation that ends later than this ahead of us is not believed
+HELD_BACK_MESSAGES = 10_000  # per run: messages that wait for a missing predecessor
+COMMIT_DELAY_SECONDS = 0.05
+COMMIT_MESSAGES = 2_000
+GPUS_PER_NODE = 16
+NODES_MAX = 200_000
+RUNS_PER_NODE = 64  # runs of one node that are remembered with a watermark at once
+NAME_LENGTH = 64
+REASON_LENGTH = 200
+PARTITIONS = 64  # fixed for ever: move partitions, never rehash
+
+# Contract files
+CONTRACT_BYTES = 4 * 1024 * 1024
+CONTRACT_PLACES = 1_000_000
+
+assert CALL_DEADLINE_MS > POLL_INTERVAL_MS  # noqa: S101 -- a relation between our own constants
+assert GRACE_MS >= 6 * HEARTBEAT_MS  # noqa: S101
+assert SPOOL_RESERVE_BYTES >= SPOOL_RECORD_BYTES  # noqa: S101
+assert SPOOL_SEGMENT_BYTES * 4 <= SPOOL_BYTES  # noqa: S101
+assert MESSAGE_BYTES <= BATCH_BYTES  # noqa: S101

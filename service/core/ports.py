@@ -1,0 +1,118 @@
+"""The ports between the functional core's callers and the world: clock, bus, ledger.
+
+Each port has one contract test suite that runs over every implementation. The device port is
+`collectors.device`: only agents know devices.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from service.core.facts import Fact, Progress
+from service.core.wire import Batch, Receipt
+
+
+class Clock(Protocol):
+    """Wall time, monotonic time and waiting; the only source of either.
+
+    `monotonic_ms` never goes back within a process and does not jump with the wall clock.
+    """
+
+    def now_ms(self) -> int:
+        """Return wall-clock time, ms UTC."""
+        ...
+
+    def monotonic_ms(self) -> int:
+        """Return monotonic time in ms since an arbitrary instant of this boot."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Wait; a simulated clock advances instead."""
+        ...
+
+
+class Publisher(Protocol):
+    """The agent's end of the bus. Transport, not truth: only receipts prove anything."""
+
+    def publish(self, batch: Batch) -> None:
+        """Hand over consecutive facts of one run.
+
+        Raises:
+            BusUnavailable: Nobody answers; keep the facts and try again.
+            BusFull: A bounded queue is full; keep the facts and try later.
+            BusRefused: This batch will never be taken; the text says why.
+        """
+        ...
+
+    def publish_reading(self, payload: bytes) -> None:
+        """Hand over a reading; it may be lost without a word."""
+        ...
+
+    def receipts(self, wait_seconds: float) -> tuple[Receipt, ...]:
+        """Return the receipts that came, waiting at most this long for the first."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything; idempotent."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """A batch as it reached the service.
+
+    `speaker` is the node that the credential names, or None where no credential is asked for
+    (loopback, in process). `token` lets the bus find the sender when the receipt goes back.
+    """
+
+    batch: Batch
+    speaker: str | None
+    token: int
+
+
+class Subscriber(Protocol):
+    """The service's end of the bus."""
+
+    def take(self, limit: int, wait_seconds: float) -> tuple[Delivery, ...]:
+        """Return at most `limit` batches in order of arrival, waiting for the first."""
+        ...
+
+    def settle(self, delivery: Delivery, receipt: Receipt | None) -> None:
+        """Answer one delivery: with what is committed, or None to have it sent again."""
+        ...
+
+    def readings(self) -> tuple[bytes, ...]:
+        """Return and forget the newest readings that came since the last call."""
+        ...
+
+    def close(self) -> None:
+        """Stop taking; deliveries under way are answered with None; idempotent."""
+        ...
+
+
+class Ledger(Protocol):
+    """The append-only record: facts in, facts out, and the progress of every run beside them.
+
+    One writer at a time. A commit is all or nothing and durable when it returns.
+    """
+
+    def commit(self, facts: Sequence[Fact], progress: Sequence[Progress], recorded_ms: int) -> None:
+        """Append facts and replace the progress of their runs, in one transaction.
+
+        Raises:
+            LedgerError: Nothing was written: disk full, read-only, locked, damaged,
+                or a fact whose key is already there with other content.
+        """
+        ...
+
+    def progress(self) -> tuple[Progress, ...]:
+        """Return the progress of every run known."""
+        ...
+
+    def facts(self, *, kinds: Sequence[str] = (), since_ms: int | None = None) -> Iterator[Fact]:
+        """Return facts in order of recording; only these kinds, only those ending after `since_ms`."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything; idempotent."""
+        ...

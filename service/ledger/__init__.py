@@ -1,0 +1,1 @@
+"""The append-only ledger over SQL; the only door to SQLAlchemy and Alembic."""

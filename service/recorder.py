@@ -1,0 +1,293 @@
+"""The writer: batches in, facts committed, receipts out. The seam around the bus handler.
+
+In one turn: decode, refuse what cannot be believed, number exactly once, fold observations
+into coverage, commit facts with progress in one transaction, and only then answer. Memory
+moves only with the commit: a failed one leaves everything as it was, and agents send again.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+import structlog
+
+from service.core import limits
+from service.core.coverage import Overlap, extend
+from service.core.errors import LedgerError, WireError
+from service.core.events import Fact as Message
+from service.core.events import NodeEvent, NodeObserved, RunStarted, SpoolGap
+from service.core.facts import Fact, FactKind, OpenCoverage, Progress
+from service.core.intake import RunIntake, Verdict
+from service.core.model import Place, partition_of
+from service.core.ports import Clock, Delivery, Ledger
+from service.core.wire import Receipt, decode_fact, encode
+
+log = structlog.get_logger(__name__)
+
+RunKey = tuple[str, str]
+Numbered = Message | WireError  # what stands behind a number: a fact, or why it is none
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What one turn added to the ledger, for those who follow it live."""
+
+    facts: tuple[Fact, ...]
+    progress: tuple[Progress, ...]
+
+
+@dataclass(slots=True)
+class _Turn:
+    """What a turn is about to commit."""
+
+    facts: list[Fact] = field(default_factory=list)
+    progress: dict[RunKey, Progress] = field(default_factory=dict)
+
+
+class Recorder:
+    """Books batches into a ledger. One thread."""
+
+    def __init__(self, ledger: Ledger, clock: Clock, site: str) -> None:
+        """Continue where the ledger's progress ends."""
+        self._ledger, self._clock, self._site = ledger, clock, site
+        self._placed: dict[Place, str] = {}
+        self._progress: dict[RunKey, Progress] = {}
+        self._intake: dict[RunKey, RunIntake[Numbered]] = {}
+        self._runs: Counter[str] = Counter()
+        self.outcomes: Counter[str] = Counter()  # facts by outcome
+        self.refused: Counter[str] = Counter()  # refused facts and batches by reason
+        self.live_runs: dict[str, str] = {}  # newest run of each node
+        self._restore()
+
+    def _restore(self) -> None:
+        for progress in self._ledger.progress():
+            key = (progress.node, progress.run)
+            self._progress[key] = progress
+            self._intake[key] = RunIntake(seq=progress.seq)
+            self._runs[progress.node] += 1
+        for fact in self._ledger.facts(kinds=[FactKind.PLACEMENT.value]):
+            self._placed[Place.parse(fact.body)] = fact.gpu
+
+    def record(self, deliveries: Iterable[Delivery]) -> tuple[Recorded, list[tuple[Delivery, Receipt | None]]]:
+        """Book deliveries in one transaction; return what was added and the answer to each.
+
+        Raises:
+            LedgerError: Nothing was booked, and memory is as before.
+        """
+        answers: list[tuple[Delivery, RunKey | None]] = []
+        turn = _Turn()
+        for delivery in deliveries:
+            answers.append((delivery, self._take(delivery, turn)))
+        self._commit(turn)
+        hub_ms = self._clock.now_ms()
+        return Recorded(tuple(turn.facts), tuple(turn.progress.values())), [
+            (delivery, self._receipt(key, hub_ms)) for delivery, key in answers
+        ]
+
+    def _commit(self, turn: _Turn) -> None:
+        if not turn.facts and not turn.progress:
+            return
+        try:
+            self._ledger.commit(turn.facts, tuple(turn.progress.values()), self._clock.now_ms())
+        except LedgerError:
+            for key in turn.progress:  # forget what was not booked: agents will send it again
+                known = self._progress.get(key)
+                self._intake[key] = RunIntake(seq=known.seq if known else 0)
+            raise
+        self._progress.update(turn.progress)
+        for fact in turn.facts:
+            if fact.kind is FactKind.PLACEMENT:
+                self._placed[Place.parse(fact.body)] = fact.gpu
+
+    def _receipt(self, key: RunKey | None, hub_ms: int) -> Receipt | None:
+        if key is None:
+            return None
+        known = self._progress.get(key)
+        return Receipt(node=key[0], run=key[1], seq=known.seq if known else 0, hub_ms=hub_ms)
+
+    def _take(self, delivery: Delivery, turn: _Turn) -> RunKey | None:
+        batch = delivery.batch
+        key = (batch.node, batch.run)
+        if delivery.speaker is not None and delivery.speaker != batch.node:
+            self.refused["wrong_node"] += len(batch.facts)
+            return None
+        if key not in self._intake and not self._admit(key):
+            return None
+        intake = self._intake[key]
+        for number, raw in enumerate(batch.facts, start=batch.first_seq):
+            item = self._decode(raw, batch.node, batch.run, number)
+            verdict = intake.offer(number, item)
+            self.outcomes[verdict.value] += 1
+            if verdict is Verdict.TAKEN:
+                for seq, due in intake.release():
+                    self._book(key, seq, due, turn)
+        return key
+
+    def _admit(self, key: RunKey) -> bool:
+        node = key[0]
+        if node not in self._runs and len(self._runs) >= limits.NODES_MAX:
+            self.refused["too_many_nodes"] += 1
+            return False
+        self._runs[node] += 1
+        self._intake[key] = RunIntake()
+        return True
+
+    def _decode(self, raw: bytes, node: str, run: str, number: int) -> Numbered:
+        try:
+            message = decode_fact(raw)
+        except WireError as error:
+            return error
+        if (message.node, message.run, message.seq) != (node, run, number):
+            return WireError("contradiction", "node, run or seq differ from the batch that carried it")
+        if message.site != self._site:
+            return WireError("wrong_site", f"site {message.site}, this service records {self._site}")
+        return message
+
+    def _book(self, key: RunKey, seq: int, item: Numbered, turn: _Turn) -> None:
+        progress = turn.progress.get(key) or self._progress.get(key)
+        if isinstance(item, WireError):
+            self._refuse(key, seq, item, progress, turn)
+            return
+        if progress is None or not progress.rack:
+            progress = replace(_first_progress(item), seq=progress.seq if progress else 0)
+        ahead_ms = (item.to_ms if isinstance(item, NodeObserved) else item.at_ms) - self._clock.now_ms()
+        if ahead_ms > limits.FUTURE_MS:
+            error = WireError("future", f"lies {ahead_ms} ms ahead of the service's clock")
+            self._refuse(key, seq, error, progress, turn)
+        elif isinstance(item, NodeObserved):
+            self._book_observed(key, item, progress, turn)
+        else:
+            self._book_event(key, item, progress, turn)
+
+    def _book_observed(self, key: RunKey, item: NodeObserved, progress: Progress, turn: _Turn) -> None:
+        try:
+            open_, closed = extend(progress.open, item)
+        except Overlap as error:
+            self._refuse(key, item.seq, WireError("overlap", str(error)), progress, turn)
+            return
+        turn.facts.extend(_coverage(item, entry) for entry in closed)
+        turn.progress[key] = replace(progress, seq=item.seq, to_ms=item.to_ms, open=open_)
+
+    def _book_event(self, key: RunKey, item: NodeEvent, progress: Progress, turn: _Turn) -> None:
+        turn.facts.append(_event(item))
+        ended = False
+        if isinstance(item.event, RunStarted):
+            turn.facts.extend(self._placements(item, item.event))
+            self.live_runs[item.node] = item.run
+        elif isinstance(item.event, SpoolGap):
+            self._write_off(item.node, item.event, turn)
+        elif item.event.__struct_config__.tag == "clean_stop":
+            ended = True
+        to_ms = max(progress.to_ms, item.at_ms)
+        moved = replace(progress, seq=item.seq, to_ms=to_ms, ended=ended)
+        turn.progress[key] = _closed_run(moved, item, turn) if ended else moved
+
+    def _write_off(self, node: str, gap: SpoolGap, turn: _Turn) -> None:
+        key = (node, gap.lost_run)
+        known = turn.progress.get(key) or self._progress.get(key)
+        if gap.last_seq is None or key not in self._intake or known is None:
+            return
+        self._intake[key].write_off(gap.last_seq)
+        turn.progress[key] = replace(known, seq=max(known.seq, gap.last_seq))
+        for seq, due in self._intake[key].release():
+            self._book(key, seq, due, turn)
+
+    def _placements(self, item: NodeEvent, started: RunStarted) -> list[Fact]:
+        facts = []
+        for gpu in started.gpus:
+            place = Place(item.rack, started.tray, gpu.position)
+            if self._placed.get(place) != gpu.gpu:
+                facts.append(
+                    Fact(
+                        kind=FactKind.PLACEMENT,
+                        key=f"placement/{place}/{gpu.gpu}/{item.run}/{item.seq}",
+                        partition=partition_of(item.rack),
+                        from_ms=item.at_ms,
+                        rack=item.rack,
+                        node=item.node,
+                        run=item.run,
+                        seq=item.seq,
+                        gpu=gpu.gpu,
+                        body=str(place),
+                    )
+                )
+        return facts
+
+    def _refuse(
+        self, key: RunKey, seq: int, error: WireError, progress: Progress | None, turn: _Turn
+    ) -> None:
+        """Keep the number moving: what cannot be believed is recorded as refused, not lost."""
+        self.refused[error.reason] += 1
+        log.warning("fact_refused", node=key[0], run=key[1], seq=seq, reason=error.reason, text=str(error))
+        rack = progress.rack if progress else ""
+        partition = progress.partition if progress else 0
+        now_ms = self._clock.now_ms()
+        body = {"reason": error.reason, "text": str(error)[: limits.REASON_LENGTH]}
+        turn.facts.append(
+            Fact(
+                kind=FactKind.REFUSED,
+                key=f"refused/{key[0]}/{key[1]}/{seq}",
+                partition=partition,
+                from_ms=progress.to_ms if progress else now_ms,
+                rack=rack,
+                node=key[0],
+                run=key[1],
+                seq=seq,
+                body=json.dumps(body, separators=(",", ":")),
+            )
+        )
+        fallback = Progress(partition=0, rack="", node=key[0], run=key[1], boot="", seq=0, to_ms=now_ms)
+        turn.progress[key] = replace(progress or fallback, seq=seq)
+
+
+def _first_progress(item: Message) -> Progress:
+    return Progress(
+        partition=partition_of(item.rack),
+        rack=item.rack,
+        node=item.node,
+        run=item.run,
+        boot=item.boot,
+        seq=0,
+        to_ms=item.from_ms if isinstance(item, NodeObserved) else item.at_ms,
+    )
+
+
+def _coverage(item: NodeObserved | NodeEvent, entry: OpenCoverage) -> Fact:
+    return Fact(
+        kind=FactKind.COVERAGE,
+        key=f"coverage/{item.node}/{item.run}/{entry.gpu}/{entry.from_ms}",
+        partition=partition_of(item.rack),
+        from_ms=entry.from_ms,
+        to_ms=entry.to_ms,
+        rack=item.rack,
+        node=item.node,
+        run=item.run,
+        seq=item.seq,
+        gpu=entry.gpu,
+        health=entry.health,
+        cause=entry.cause,
+        not_before_ms=entry.not_before_ms,
+    )
+
+
+def _event(item: NodeEvent) -> Fact:
+    body = json.loads(encode(item))
+    detail = {**body["event"], "boot": item.boot}
+    return Fact(
+        kind=FactKind.EVENT,
+        key=f"event/{item.node}/{item.run}/{item.seq}",
+        partition=partition_of(item.rack),
+        from_ms=item.at_ms,
+        rack=item.rack,
+        node=item.node,
+        run=item.run,
+        seq=item.seq,
+        gpu=item.gpu or "",
+        body=json.dumps(detail, separators=(",", ":"), sort_keys=True),
+    )
+
+
+def _closed_run(progress: Progress, item: NodeEvent, turn: _Turn) -> Progress:
+    turn.facts.extend(_coverage(item, entry) for entry in progress.open)
+    return replace(progress, open=())
