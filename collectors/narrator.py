@@ -147,6 +147,12 @@ class Narrator:
             )
             self._number(observed, sync=changed)
 
+    def set_heartbeat(self, heartbeat_ms: int) -> None:
+        """Change the longest observation while nothing changes."""
+        self.heartbeat_ms = heartbeat_ms
+        if self._observer is not None:
+            self._observer.heartbeat_ms = heartbeat_ms
+
     def stop(self, reason: str, at_ms: int, mono_ms: int) -> None:
         """Write what is decided, then announce the silence."""
         self.flush(mono_ms, force=True)

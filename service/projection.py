@@ -76,6 +76,11 @@ class Projection:
         self._counted: dict[tuple[str, Place], tuple[int, Timeline]] = {}
         self.snapshot: Snapshot | None = None
 
+    def set_grace(self, grace_ms: int) -> None:
+        """Change how long a silent node holds the frontier back."""
+        with self._lock:
+            self._grace_ms = grace_ms
+
     def restore(self, ledger: Ledger) -> None:
         """Fold a ledger from its beginning."""
         self.apply(ledger.facts(), ledger.progress())

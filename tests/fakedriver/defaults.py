@@ -112,7 +112,7 @@ class Place:
 
 def fill_tray(state: State, place: Place) -> None:
     """Write the defaults of the tray and of its four GPUs."""
-    state.set(TRAY, "generation", 1)
+    state.set(TRAY, "generation", 2)
     state.set(TRAY, "cuda_driver_version", CUDA_VERSION)
     state.set(TRAY, "pcie_throughput_ms", 20)
     state.set(TRAY, "sample_period_ms", 20)

@@ -75,13 +75,13 @@ nvmlReturn_t fakeFieldInteger(struct fakeGpu *gpu, unsigned int id, unsigned int
             return refused_;                                                                      \
     } while (0)
 
-/* A call that returns one value of the GPU. */
+/* A call that returns one value of the GPU; a value read during a reload is not handed out. */
 #define READ_ONE(function, type, expression)                                                      \
     nvmlReturn_t function(nvmlDevice_t device, type *value)                                       \
     {                                                                                             \
         ENTER_GPU(function, device, value != NULL);                                               \
         *value = (type)(expression);                                                              \
-        return NVML_SUCCESS;                                                                      \
+        return fakeIsCurrentGeneration() ? NVML_SUCCESS : NVML_ERROR_UNINITIALIZED;               \
     }
 
 #endif

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 from uuid import UUID
 
 from tests.fakedriver import defaults
@@ -30,6 +30,7 @@ __all__ = [
     "EVERY_GPU",
     "GPUS",
     "STATE_VARIABLE",
+    "Counters",
     "FakeDriver",
     "Place",
     "Return",
@@ -88,6 +89,13 @@ class ValueType(IntEnum):
     SIGNED_LONG_LONG = 4
     SIGNED_INT = 5
     UNSIGNED_SHORT = 6
+
+
+class Counters(NamedTuple):
+    """What all processes together did to the driver so far."""
+
+    calls: int
+    concurrent_field_reads: int
 
 
 class FakeDriver:
@@ -416,15 +424,17 @@ class FakeDriver:
 
     def reload(self, *, driver_version: str | None = None, cuda_version: int | None = None) -> None:
         """Unload and load the driver: handles die, counters since driver load start again."""
+        settled = self._state.get(TRAY, "generation") + 2
         for gpu in EVERY_GPU:
             self._state.push_event(gpu, _SYSTEM_UNBIND, 0, is_system=True)
+        self._state.set(TRAY, "generation", settled - 1)  # from here on nobody reads
         if driver_version is not None:
             self._state.set_bytes(TRAY, "driver_version", driver_version.encode())
         if cuda_version is not None:
             self._state.set(TRAY, "cuda_driver_version", cuda_version)
         for gpu in EVERY_GPU:
             self._restart_counters(gpu)
-        self._state.set(TRAY, "generation", self._state.get(TRAY, "generation") + 1)
+        self._state.set(TRAY, "generation", settled)
         for gpu in EVERY_GPU:
             self._state.push_event(gpu, _SYSTEM_BIND, 0, is_system=True)
 
@@ -474,6 +484,69 @@ class FakeDriver:
     def overlapping_field_calls(self) -> int:
         """Return how many field batches began while the same process was inside another."""
         return self._state.get(TRAY, "field_calls_overlapping")
+
+    # Short forms, as fault scripts write them
+
+    @property
+    def uuids(self) -> tuple[str, ...]:
+        """The UUIDs of all GPUs, absent ones included."""
+        return tuple(self.uuid(gpu) for gpu in EVERY_GPU)
+
+    @property
+    def counters(self) -> Counters:
+        """The calls and the overlapping field batches so far."""
+        return Counters(self.calls(), self.overlapping_field_calls())
+
+    def set_error(self, gpu: int, nvml_code: int) -> None:
+        """Make every call for a GPU answer a code."""
+        self.set_gpu_error(gpu, nvml_code)
+
+    def clear_error(self, gpu: int) -> None:
+        """Let a GPU answer again."""
+        self.set_gpu_error(gpu, Return.SUCCESS)
+
+    def hang(self, gpu: int, milliseconds: int) -> None:
+        """Make every call for a GPU block that long."""
+        self.set_hang(gpu, milliseconds)
+
+    def release(self, gpu: int) -> None:
+        """End a hang, and the calls that wait in it."""
+        self.set_hang(gpu, 0)
+
+    def global_lock(self, held: bool) -> None:
+        """Let a hanging GPU block the calls of all others, or not."""
+        self.set_global_lock(held=held)
+
+    def init_error(self, code: int) -> None:
+        """Make initialisation answer a code; 0 is none."""
+        self.set_init_error(code)
+
+    def recovery_action(self, gpu: int, action: int) -> None:
+        """Set what the driver asks for (field 230)."""
+        self.set_recovery_action(gpu, action)
+
+    def fabric(  # noqa: PLR0917 - the order of the struct
+        self,
+        gpu: int,
+        state: int | None = None,
+        status: int | None = None,
+        clique: int | None = None,
+        cluster: UUID | None = None,
+        mask: int | None = None,
+        summary: int | None = None,
+    ) -> None:
+        """Set members of the fabric information; what is not named stays."""
+        self.set_fabric(
+            gpu, state=state, status=status, clique=clique, cluster=cluster, health_mask=mask, summary=summary
+        )
+
+    def latency(self, us_per_call: int, us_per_field: int = 0) -> None:
+        """Set what each call, and each field of a batch, costs."""
+        self.set_latency(call_us=us_per_call, field_us=us_per_field)
+
+    def overread(self, enabled: bool) -> None:
+        """Let a field batch touch one entry past its count; other quirks stay as they are."""
+        self._state.set(TRAY, "quirk_overread", enabled)
 
     def _restart_counters(self, gpu: int) -> None:
         self._state.set_energy(gpu, 0)

@@ -206,7 +206,7 @@ static nvmlReturn_t fieldValues(nvmlDevice_t device, int count, nvmlFieldValue_t
     if (refused != NVML_SUCCESS && !needs_reset)
         return refused;
     fillEntries(gpu, count, values, needs_reset);
-    return NVML_SUCCESS;
+    return fakeIsCurrentGeneration() ? NVML_SUCCESS : NVML_ERROR_UNINITIALIZED;
 }
 
 nvmlReturn_t nvmlDeviceGetFieldValues(nvmlDevice_t device, int valuesCount,

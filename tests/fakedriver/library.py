@@ -54,12 +54,16 @@ def declared_functions() -> tuple[str, ...]:
     return tuple(dict.fromkeys(_DECLARATION.findall(text)))
 
 
-def build(cache_dir: Path = CACHE) -> Path:
+def build(cache_dir: Path | None = None) -> Path:
     """Return the directory that holds the libraries, building them if it is not there yet.
+
+    Args:
+        cache_dir: Where finished builds are kept; by default beside the sources.
 
     Raises:
         FakeDriverBuildError: If the header or the compiler is missing, or compiling fails.
     """
+    cache_dir = cache_dir or CACHE
     target = cache_dir / _digest()
     if not target.is_dir():
         cache_dir.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,8 @@
  * Init and shutdown: mapping the state file, reference count, driver generation.
  *
  * The generation is remembered at the first init and compared by every later call, so a reload
- * of the driver invalidates the process until it has shut down and initialised again.
+ * of the driver invalidates the process until it has shut down and initialised again. It is odd
+ * while a reload is under way, so nobody sees counters restart without a new init.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +14,8 @@
 #include <unistd.h>
 
 #include "driver.h"
+
+#define RELOAD_LASTS_MS 1000 /* a test killed inside a reload must not hang its programs */
 
 struct fakeTray *fakeTray;
 
@@ -85,6 +88,18 @@ static bool anyGpuPresent(void)
     return false;
 }
 
+/* Init during a reload waits for its end, as it does for a driver that is still starting. */
+static bool findGeneration(void)
+{
+    for (int waited_ms = 0; waited_ms < RELOAD_LASTS_MS; waited_ms++) {
+        generation = __atomic_load_n(&fakeTray->generation, __ATOMIC_ACQUIRE);
+        if (generation % 2 == 0)
+            return true;
+        fakeSleepNs(NS_PER_MS);
+    }
+    return false;
+}
+
 static nvmlReturn_t firstInit(unsigned int flags)
 {
     nvmlReturn_t result = mapState();
@@ -95,8 +110,7 @@ static nvmlReturn_t firstInit(unsigned int flags)
         return (nvmlReturn_t)fakeTray->init_error;
     if (!anyGpuPresent() && (flags & NVML_INIT_FLAG_NO_GPUS) == 0)
         return NVML_ERROR_GPU_NOT_FOUND;
-    generation = fakeTray->generation;
-    return NVML_SUCCESS;
+    return findGeneration() ? NVML_SUCCESS : NVML_ERROR_DRIVER_NOT_LOADED;
 }
 
 static nvmlReturn_t initialise(enum fakeFunction function, unsigned int flags)

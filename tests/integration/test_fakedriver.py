@@ -6,6 +6,7 @@ every test runs a small program and compares what it says.
 
 import ctypes
 import json
+import re
 import subprocess
 import sys
 import textwrap
@@ -14,12 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from uuid import UUID
 
 import pytest
 
 from tests.fakedriver.control import State, StateError
 from tests.fakedriver.driver import ALL_LINKS, EVERY_GPU, FakeDriver, Place, Return, ValueType
-from tests.fakedriver.library import DRIVER_LIBRARY, build, declared_functions
+from tests.fakedriver.library import DRIVER_LIBRARY, build, declared_functions, header
 
 PRELUDE = """
 import ctypes, json, sys, threading, time
@@ -118,6 +120,17 @@ def test_every_declared_function_is_exported() -> None:
     exported = {line.split()[-1] for line in listed.splitlines()}
     assert exported == set(declared_functions())
     assert {"nvmlInit", "nvmlInit_v2", "nvmlEventSetWait", "nvmlEventSetWait_v2"} <= exported
+
+
+def test_no_declaration_is_overlooked() -> None:
+    """The list of functions is what the C preprocessor leaves of the header, renamed or not."""
+    found: set[str] = set()
+    for definitions in ([], ["-DNVML_NO_UNVERSIONED_FUNC_DEFS"]):
+        preprocess = ["gcc", "-E", "-P", *definitions, str(header())]
+        text = subprocess.run(preprocess, capture_output=True, text=True, check=True).stdout
+        found |= set(re.findall(r"\b(nvml[A-Z]\w*)\s*\(", text))
+
+    assert found == set(declared_functions())
 
 
 def test_library_is_loaded_by_its_name() -> None:
@@ -845,6 +858,38 @@ def test_reload(driver: FakeDriver) -> None:
     assert result == [[1] * 5, [2] * 4, [0] * 4, True, [0, 40], "595.10"]
 
 
+def test_counters_restart_only_across_an_init(driver: FakeDriver) -> None:
+    """Who is told of no reload never sees the energy go down, however often it happens."""
+    source = """
+        n.nvmlInit()
+        h, last, back, told = handles()[3], 0, 0, 0
+        say(0)
+        while told < 50:
+            try:
+                energy = n.nvmlDeviceGetTotalEnergyConsumption(h)
+            except n.NVMLError_Uninitialized:
+                told += 1
+                n.nvmlShutdown()
+                n.nvmlInit()
+                h, last = handles()[3], 0
+                say(told)
+            else:
+                back += energy < last
+                last = energy
+        say(back)
+        """
+
+    with Program(driver, source) as program:
+        program.hear()
+        for told in range(1, 51):
+            time.sleep(0.002)
+            driver.reload()
+            assert program.hear() == told
+        steps_back = program.hear()
+
+    assert steps_back == 0
+
+
 # Events
 
 WAIT_SOURCE = """
@@ -947,19 +992,23 @@ def test_waiter_learns_of_a_reload(driver: FakeDriver) -> None:
         events, system = n.nvmlEventSetCreate(), n.nvmlSystemEventSetCreate(0x1000010)
         n.nvmlSystemRegisterEvents(0x1000018, 3, system)
         say(0)
-        ended = code(n.nvmlEventSetWait_v2, events, 5000)
+        say(code(n.nvmlEventSetWait_v2, events, 5000))
+        hear()
         room = (n.c_nvmlSystemEventData_v1_t * 6)()
         ask = lambda: n.nvmlSystemEventSetWait(0x1000020, system, 1000, room, 6)
-        say([ended, [e["eventType"] for e in ask()], [e["eventType"] for e in ask()]])
+        say([[e["eventType"] for e in ask()], [e["eventType"] for e in ask()]])
         """
 
     with Program(driver, source) as program:
         program.hear()
         time.sleep(0.05)
         driver.reload()
-        result = program.hear()
+        ended = program.hear()
+        program.go_on()
+        announced = program.hear()
 
-    assert result == [1, [1, 1, 1, 1, 2, 2], [2, 2]]
+    assert ended == Return.UNINITIALIZED
+    assert announced == [[1, 1, 1, 1, 2, 2], [2, 2]]
 
 
 # The control side
@@ -1010,6 +1059,59 @@ def test_counter_never_steps_back_while_it_is_changed(driver: FakeDriver) -> Non
         in_order = program.hear()
 
     assert in_order
+
+
+def test_short_forms_do_what_they_say(driver: FakeDriver) -> None:
+    """The short forms act on the next call of a running program, and undo what they did."""
+    source = """
+        n.nvmlInit()
+        hs = handles()
+        f = n.c_nvmlGpuFabricInfo_v3_t()
+        say([n.nvmlDeviceGetUUID(h) for h in hs])
+        def look():
+            start = time.monotonic()
+            codes = [code(n.nvmlDeviceGetPowerUsage, h) for h in hs]
+            n.nvmlDeviceGetGpuFabricInfoV(hs[2], ctypes.byref(f))
+            members = [f.state & 0xFF, f.status, f.cliqueId, bytes(f)[4:20].hex(), f.healthMask, f.healthSummary]
+            values = (n.c_nvmlFieldValue_t * 2)()
+            values[0].fieldId = 230
+            n.nvmlLib.nvmlDeviceGetFieldValues(hs[2], 1, values)
+            return [codes, members, values[0].value.uiVal, any(bytes(values)[40:]), time.monotonic() - start]
+        for _ in range(2):
+            hear()
+            say(look())
+        """
+    cluster = UUID("0c0ffee0-0000-4000-8000-000000000001")
+
+    with Program(driver, source) as program:
+        assert program.hear() == list(driver.uuids)
+        driver.set_error(1, Return.GPU_IS_LOST)
+        driver.fabric(2, 3, 0, 7, cluster, 0x11AA, 3)
+        driver.recovery_action(2, 4)
+        driver.overread(True)
+        driver.global_lock(True)
+        driver.hang(3, 80)
+        driver.latency(2_000, 1_000)
+        program.go_on()
+        faulty = program.hear()
+        driver.clear_error(1)
+        driver.fabric(2, summary=1)
+        driver.recovery_action(2, 0)
+        driver.overread(False)
+        driver.global_lock(False)
+        driver.release(3)
+        driver.latency(0)
+        program.go_on()
+        sound = program.hear()
+    driver.init_error(Return.DRIVER_NOT_LOADED)
+
+    assert faulty[:4] == [[0, 15, 0, 0], [3, 0, 7, cluster.hex, 0x11AA, 3], 4, True]
+    assert faulty[4] >= 0.08 + 6 * 0.002 + 0.001
+    assert sound[:4] == [[0, 0, 0, 0], [3, 0, 7, cluster.hex, 0x11AA, 1], 0, False]
+    assert sound[4] < 0.08
+    assert answer(driver, INIT_SOURCE) == Return.DRIVER_NOT_LOADED
+    assert driver.counters.calls == driver.calls()
+    assert driver.counters.concurrent_field_reads == 0
 
 
 def test_build_is_kept(tmp_path: Path) -> None:

@@ -1,0 +1,89 @@
+"""`threenines agent`: watch this node's GPUs, keep the evidence, send it."""
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.cli.options import address, secret
+from service.core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collectors.device import Device
+
+
+def agent(
+    to: Annotated[str, typer.Option(help="URL of the service.")],
+    rack: Annotated[str, typer.Option(help="Rack that this node is in, for example r0001.", envvar="THREENINES_RACK")],
+    tray: Annotated[int, typer.Option(help="Tray number from the bottom, 1..18.", envvar="THREENINES_TRAY")],
+    site: Annotated[str, typer.Option(help="Site name, as in the contract.", envvar="THREENINES_SITE")] = "mem2",
+    node: Annotated[str | None, typer.Option(help="Node name; default RACK-tTRAY.")] = None,
+    spool: Annotated[Path, typer.Option(help="Directory of the spool.")] = Path("/var/lib/threenines/spool"),
+    listen: Annotated[str, typer.Option(help="Where to serve the node's /metrics.")] = "127.0.0.1:9908",
+    token_file: Annotated[Path | None, typer.Option(help="File with this node's bearer token.")] = None,
+    ca_file: Annotated[Path | None, typer.Option(help="Certificate authority of the service.")] = None,
+    mock: Annotated[str | None, typer.Option(help="Simulate: a scenario name or file instead of the driver.")] = None,
+    interval_ms: Annotated[int, typer.Option(help="Poll interval.", min=100, max=60_000)] = 1_000,
+    heartbeat_ms: Annotated[int, typer.Option(help="Longest observation while nothing changes.", min=500)] = 5_000,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v")] = False,
+) -> None:
+    """Watch this node's GPUs through NVML and send what was seen.
+
+    Facts are kept in the spool until the service's ledger has committed them.
+
+    Example: threenines agent --to http://127.0.0.1:9909 --rack r0001 --tray 7 --spool ./spool
+
+    Without a GPU: threenines agent --mock quiet --to http://127.0.0.1:9909 --rack r0001 --tray 7 --spool ./spool
+    """
+    from collectors.agent import Agent, AgentSettings  # noqa: PLC0415
+    from collectors.clock import SystemClock, host_boot  # noqa: PLC0415
+    from collectors.exporter import serve as serve_metrics  # noqa: PLC0415
+    from collectors.spool import DiskSpool  # noqa: PLC0415
+    from service.bus.http import HttpPublisher  # noqa: PLC0415
+    from service.logs import configure  # noqa: PLC0415
+
+    configure(verbose=verbose)
+    host, port = address(listen)
+    if host not in {"127.0.0.1", "localhost", "::1"}:
+        raise ConfigurationError(f"--listen {listen}: the node's /metrics has no authentication; listen on 127.0.0.1")
+    clock = SystemClock()
+    name = node or f"{rack}-t{tray:02d}"
+    device, slot = _device(mock, name, clock.now_ms())
+    settings = AgentSettings(
+        site=site,
+        rack=rack,
+        node=name,
+        tray=tray,
+        slot=slot,
+        interval_ms=interval_ms,
+        heartbeat_ms=heartbeat_ms,
+    )
+    publisher = HttpPublisher(to, token=secret(token_file), ca_file=ca_file)
+    running = Agent(settings, device, DiskSpool(spool), publisher, clock, host_boot())
+    _, end_metrics = serve_metrics(running.shown, clock, host, port)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: running.stop())
+    try:
+        running.run()
+    finally:
+        end_metrics()
+        publisher.close()
+
+
+def _device(mock: str | None, node: str, now_ms: int) -> tuple["Device", int]:
+    if mock is None:
+        from collectors.nvml import NvmlDevice  # noqa: PLC0415
+
+        return NvmlDevice(), 0
+    from collectors.clock import SystemClock  # noqa: PLC0415
+    from collectors.mock import MockDevice  # noqa: PLC0415
+    from collectors.racks import World  # noqa: PLC0415
+    from collectors.scenario import load  # noqa: PLC0415
+    from service.core.limits import DAY_MS  # noqa: PLC0415
+    from service.core.model import Span  # noqa: PLC0415
+
+    world = World(load(mock), Span(now_ms, now_ms + 366 * DAY_MS))
+    if node not in world.nodes:
+        raise ConfigurationError(f"--mock {mock}: has no node {node}; its racks are {', '.join(world.scenario.racks)}")
+    return MockDevice(world, node, SystemClock()), world.nodes[node].slot

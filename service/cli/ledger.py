@@ -1,0 +1,107 @@
+"""`threenines import` and `threenines statement`: history in, results out."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.cli.options import emit, is_json, say
+from service.core.errors import ConfigurationError
+
+_BREACHED = 1
+
+
+def import_spans(
+    file: Annotated[Path, typer.Argument(help="CSV: gpu,rack,tray,health,cause,from,to[,recorded].")],
+    ledger: Annotated[str, typer.Option(help="Ledger URL.")],
+    gpus_per_tray: Annotated[int, typer.Option(min=1, max=16)] = 4,
+    output: Annotated[str, typer.Option("-o", "--output", help="table or json")] = "table",
+) -> None:
+    """Take history from elsewhere into a ledger; running it twice changes nothing.
+
+    Every rejected line is listed with its reason; exit status 1 when there is one.
+
+    Example: threenines import spans.csv --ledger sqlite:///history.db
+    """
+    from service import backfill  # noqa: PLC0415
+    from service.clock import SystemClock  # noqa: PLC0415
+    from service.ledger.store import SqlLedger  # noqa: PLC0415
+
+    as_json = is_json(output)
+    book = SqlLedger(ledger)
+    try:
+        tell = (lambda count: say(f"{count} spans")) if sys.stderr.isatty() else (lambda _: None)
+        report = backfill.run(file, book, SystemClock().now_ms(), gpus_per_tray, tell)
+    finally:
+        book.close()
+    if as_json:
+        rejected = [{"line": one.line, "reason": one.reason} for one in report.rejected]
+        emit({"taken": report.taken, "known": report.known, "rejected": rejected})
+    else:
+        for one in report.rejected:
+            print(f"{file}:{one.line}: {one.reason}")
+        print(f"{report.taken} taken, {report.known} known already, {len(report.rejected)} rejected")
+    raise typer.Exit(_BREACHED if report.rejected else 0)
+
+
+def statement(
+    contract: Annotated[Path, typer.Option(help="Contract file.")],
+    ledger: Annotated[str, typer.Option(help="Ledger URL; may belong to a running service.")],
+    tenant: Annotated[str, typer.Option(help="Tenant id.")],
+    month: Annotated[str, typer.Option(help="Calendar month of the contract's zone, YYYY-MM.")],
+    up_to: Annotated[str | None, typer.Option(help="Count a running month only up to here (UTC).")] = None,
+    output: Annotated[str, typer.Option("-o", "--output", help="table or json")] = "table",
+) -> None:
+    """Print a tenant's result for a month; exit status 1 when a target is missed or undetermined.
+
+    Example: threenines statement --contract c.yaml --ledger sqlite:///t.db --tenant reflection --month 2026-07 -o json
+    """
+    from service.contracts import load  # noqa: PLC0415
+    from service.core.periods import parse_utc  # noqa: PLC0415
+    from service.ledger.store import SqlLedger  # noqa: PLC0415
+    from service.projection import history_of  # noqa: PLC0415
+    from service.statement import draw  # noqa: PLC0415
+
+    as_json = is_json(output)
+    terms = load(contract)
+    try:
+        party = terms.tenant(tenant)
+    except KeyError as error:
+        known = ", ".join(one.id for one in terms.tenants)
+        raise ConfigurationError(f"no tenant {tenant!r} in {contract}; there are {known}") from error
+    book = SqlLedger(ledger, read_only=True)
+    try:
+        drawn = draw(terms, history_of(book), party, month, up_to_ms=parse_utc(up_to) if up_to else None)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+    finally:
+        book.close()
+    if as_json:
+        emit(drawn)
+    else:
+        _table(drawn)
+    met = all(one["met"] is True for one in drawn["objectives"])
+    raise typer.Exit(0 if met else _BREACHED)
+
+
+def _table(drawn: dict) -> None:  # type: ignore[type-arg]
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(title=f"{drawn['tenant']} {drawn['period']['from']} to {drawn['period']['to']}")
+    for name in ("objective", "target", "lo", "hi", "settled", "met", "down GPU-h", "unknown GPU-h", "credit"):
+        table.add_column(name)
+    for one in drawn["objectives"]:
+        bounds = one["availability"] or dict.fromkeys(("lo", "hi", "settled"), "-")
+        credit = one["credit"]
+        table.add_row(
+            one["objective"]["name"],
+            one["objective"]["target"],
+            *(str(bounds[name])[:10] for name in ("lo", "hi", "settled")),
+            {True: "yes", False: "NO", None: "open"}[one["met"]],
+            f"{one['down_ms'] / 3_600_000:.2f}",
+            f"{one['unknown_ms'] / 3_600_000:.2f}",
+            f"{credit['amount']} {credit['currency']}",
+        )
+    Console().print(table)

@@ -1,0 +1,52 @@
+"""`threenines serve`: the site service on one machine."""
+
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.cli.options import address, say
+
+
+def serve(
+    contract: Annotated[Path, typer.Option(help="Contract file; test it with `threenines check`.")],
+    ledger: Annotated[str, typer.Option(help="Ledger URL.")] = "sqlite:///threenines.db",
+    listen: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1:9909",
+    tokens: Annotated[Path | None, typer.Option(help="Token file; needed beyond loopback.")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="TLS certificate; needed beyond loopback.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="TLS key.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v")] = False,
+) -> None:
+    """Take facts from agents, keep the ledger, publish /metrics.
+
+    Example: threenines serve --contract deploy/examples/demo.yaml --ledger sqlite:///threenines.db
+    """
+    from service.api import HttpInbox, Listen, Server, Views, create_api  # noqa: PLC0415
+    from service.app import Service  # noqa: PLC0415
+    from service.clock import SystemClock  # noqa: PLC0415
+    from service.contracts import load  # noqa: PLC0415
+    from service.ledger.store import SqlLedger  # noqa: PLC0415
+    from service.logs import configure  # noqa: PLC0415
+    from service.tokens import Tokens  # noqa: PLC0415
+
+    configure(verbose=verbose)
+    host, port = address(listen)
+    terms = load(contract)
+    known = Tokens.load(tokens) if tokens else None
+    inbox = HttpInbox()
+    service = Service(contract=terms, ledger=SqlLedger(ledger), bus=inbox, clock=SystemClock())
+    api = create_api(inbox, Views(metrics=service.metrics, ready=service.ready), known)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    service.start()
+    try:
+        where = Listen(host=host, port=port, certificate=tls_cert, key=tls_key)
+        server = Server(api, where, authenticated=known is not None)
+        say(f"listening on {'https' if tls_cert else 'http'}://{host}:{server.port}")
+        stop.wait()
+        server.stop()
+    finally:
+        service.stop()
