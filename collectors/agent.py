@@ -238,7 +238,9 @@ class Agent:
         from_ms, to_ms = (fact.from_ms, fact.to_ms) if isinstance(fact, NodeObserved) else (fact.at_ms, fact.at_ms)
         if self._lost.facts == 0:
             log.error("spool_refused", error=str(error))
-            self._lost = replace(self._lost, from_ms=from_ms, reason="full" if isinstance(error, SpoolFull) else "failed")
+            self._lost = replace(
+                self._lost, from_ms=from_ms, reason="full" if isinstance(error, SpoolFull) else "failed"
+            )
         self._lost.facts += 1
         self._lost.to_ms = to_ms
         self.shown.lost_facts += 1
@@ -296,9 +298,7 @@ class Agent:
         return replace(inventory, gpus=gpus), missing
 
 
-def reseat(
-    gpus: tuple[GpuIdentity, ...], known: dict[int, str]
-) -> tuple[tuple[GpuIdentity, ...], dict[int, str]]:
+def reseat(gpus: tuple[GpuIdentity, ...], known: dict[int, str]) -> tuple[tuple[GpuIdentity, ...], dict[int, str]]:
     """Return GPUs at the positions where they were known, new ones at free ones, and who is gone."""
     position_of = {uuid: at for at, uuid in known.items()}
     taken = {position_of[gpu.uuid] for gpu in gpus if gpu.uuid in position_of}
@@ -326,5 +326,3 @@ def _remembered(path: Path) -> dict[int, str]:
 def _word(look: object) -> str:
     health = getattr(look, "health", None)
     return health.value if health is not None else "unknown"
-
-

@@ -89,14 +89,17 @@ def read(track: Track, at_ms: int, look: Look, policy: Policy) -> Step:
         kept = Piece(track.decided_ms, at_ms, track.look, track.not_before_ms)
         moved = replace(track, decided_ms=at_ms, look=look, not_before_ms=None)
         return moved, (kept,) if at_ms > track.decided_ms else ()
-    if track.pending is not None and look.health is track.pending.health:
-        track = replace(track, pending=look, streak=track.streak + 1)
-    elif track.pending is not None and _worse(look) and _worse(track.pending):
+    if track.pending is not None and _continues(track.pending, look):
         track = replace(track, pending=look, streak=track.streak + 1)
     else:
         track = replace(track, pending=look, pending_from_ms=at_ms, streak=1)
     needed = policy.confirm_up if look.health is Health.UP else policy.confirm_down
     return _confirm(track, at_ms, look) if track.streak >= needed else (track, ())
+
+
+def _continues(pending: Look, look: Look) -> bool:
+    """Return whether a reading confirms a pending change, if only by being as bad in another way."""
+    return look.health is pending.health or (_worse(look) and _worse(pending))
 
 
 def _worse(look: Look) -> bool:

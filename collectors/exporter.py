@@ -44,9 +44,7 @@ CATALOGUE: dict[str, tuple[str, tuple[str, ...]]] = {
     "agent_facts_total": ("Facts written to the spool.", ()),
     "agent_facts_lost_total": ("Facts that the spool could not take; told to the service as a gap.", ()),
 }
-_QUANTITY = {
-    quantity: f"gpu_{quantity.value}" for quantity in Quantity
-}
+_QUANTITY = {quantity: f"gpu_{quantity.value}" for quantity in Quantity}
 
 Family = CounterMetricFamily | GaugeMetricFamily
 Sample = tuple[str, list[str], float]
@@ -131,7 +129,7 @@ def serve(shown: Shown, clock: Clock, host: str, port: int) -> tuple[int, Callab
         ConfigurationError: If the port cannot be had.
     """
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(NodeCollector(shown, clock))  # type: ignore[arg-type]
+    registry.register(NodeCollector(shown, clock))
     try:
         server, thread = start_http_server(port, addr=host, registry=registry)
     except OSError as error:

@@ -51,15 +51,9 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {
-    "gpu_reset": Kind(
-        unit=Unit.GPU, cause="xid:46", xid=46, recovery_action=1, median_ms=12 * MINUTE_MS, sigma=0.7
-    ),
-    "ecc_remap": Kind(
-        unit=Unit.GPU, cause="xid:48", xid=48, recovery_action=1, median_ms=20 * MINUTE_MS, sigma=0.7
-    ),
-    "gpu_lost": Kind(
-        unit=Unit.TRAY, cause="xid:79", xid=79, access=Access.LOST, median_ms=6 * HOUR_MS, sigma=0.8
-    ),
+    "gpu_reset": Kind(unit=Unit.GPU, cause="xid:46", xid=46, recovery_action=1, median_ms=12 * MINUTE_MS, sigma=0.7),
+    "ecc_remap": Kind(unit=Unit.GPU, cause="xid:48", xid=48, recovery_action=1, median_ms=20 * MINUTE_MS, sigma=0.7),
+    "gpu_lost": Kind(unit=Unit.TRAY, cause="xid:79", xid=79, access=Access.LOST, median_ms=6 * HOUR_MS, sigma=0.8),
     "nvlink_port": Kind(
         unit=Unit.GPU, cause="fabric:degraded", fabric=FabricState.DEGRADED, median_ms=45 * MINUTE_MS, sigma=0.7
     ),
@@ -152,13 +146,12 @@ def _draw_rack(
     weights: dict[str, float], rack: str, shape: RackShape, window: Span, chance: random.Random, rate: float
 ) -> list[Fault]:
     gpu_days = shape.trays * shape.gpus * window.length_ms / DAY_MS
-    found = []
+    found: list[Fault] = []
     if weights:
         kinds = list(weights)
-        for _ in range(_poisson(chance, gpu_days * RATE_PER_GPU_DAY * rate)):
-            found.append(_one(chance.choices(kinds, list(weights.values()))[0], rack, shape, window, chance))
-        for _ in range(_poisson(chance, gpu_days * APPLICATION_PER_GPU_DAY * rate)):
-            found.append(_one("application", rack, shape, window, chance))
+        drawn = chance.choices(kinds, list(weights.values()), k=_poisson(chance, gpu_days * RATE_PER_GPU_DAY * rate))
+        drawn += ["application"] * _poisson(chance, gpu_days * APPLICATION_PER_GPU_DAY * rate)
+        found += [_one(kind, rack, shape, window, chance) for kind in drawn]
     return found
 
 

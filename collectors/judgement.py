@@ -49,9 +49,5 @@ def action_cause(action: int | None, cuda_version: int) -> str | None:
 
 def look(reading: Reading, cuda_version: int) -> Look:
     """Return the health that a reading proves, with its cause."""
-    cause = (
-        _ACCESS[reading.access]
-        or action_cause(reading.recovery_action, cuda_version)
-        or _FABRIC[reading.fabric]
-    )
+    cause = _ACCESS[reading.access] or action_cause(reading.recovery_action, cuda_version) or _FABRIC[reading.fabric]
     return UP if cause is None else Look(health_of(cause), cause)

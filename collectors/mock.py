@@ -106,8 +106,7 @@ class MockDevice:
             self._heard_ms = max(self._heard_ms, now_ms)
             if raised or self._clock.monotonic_ms() >= deadline_ms:
                 return tuple(
-                    DeviceEvent(kind=DeviceEventKind.XID, gpu=gpu, event_type=8, data=code)
-                    for _, gpu, code in raised
+                    DeviceEvent(kind=DeviceEventKind.XID, gpu=gpu, event_type=8, data=code) for _, gpu, code in raised
                 )
             self._clock.sleep(_STEP_SECONDS)
 

@@ -25,6 +25,7 @@ from service.core.events import (
     RunStarted,
     XidRaised,
 )
+from service.core.health import health_of
 
 Write = Callable[[Fact, bool], bool]  # a fact, and whether it must be on disk at once; kept?
 
@@ -63,9 +64,7 @@ class Narrator:
     def start(self, at_ms: int, mono_ms: int) -> None:
         """Announce the run and its inventory."""
         self._started_ms = at_ms
-        placed = tuple(
-            GpuPlaced(gpu=gpu.uuid, position=gpu.position, module=gpu.module) for gpu in self.inventory.gpus
-        )
+        placed = tuple(GpuPlaced(gpu=gpu.uuid, position=gpu.position, module=gpu.module) for gpu in self.inventory.gpus)
         started = RunStarted(
             tray=self.speaker.tray,
             boot_ms=self.speaker.boot_ms,
@@ -79,7 +78,7 @@ class Narrator:
             cursor_ms=at_ms,
             heartbeat_ms=self.heartbeat_ms,
         )
-        lost = edges.Look(edges.health_of("gpu:missing"), "gpu:missing")
+        lost = edges.Look(health_of("gpu:missing"), "gpu:missing")
         for gpu in self.missing:
             self._tracks[gpu.gpu] = edges.begin(at_ms, lost)
 

@@ -119,7 +119,9 @@ class NvmlDevice:
             return
         self._open = False
         events, self._events = self._events, None
-        for release in ([lambda: pynvml.nvmlEventSetFree(events)] if events is not None else []) + [pynvml.nvmlShutdown]:
+        for release in ([lambda: pynvml.nvmlEventSetFree(events)] if events is not None else []) + [
+            pynvml.nvmlShutdown
+        ]:
             try:
                 release()
             except pynvml.NVMLError:  # after a reload both are void already
@@ -176,10 +178,7 @@ class NvmlDevice:
     @staticmethod
     def _ask_one_by_one(known: _Gpu, call: Callable[[int, object], int], code: int) -> int:
         """Re-ask once, field by field, and keep the fields that do not spoil the batch."""
-        good = []
-        for one in BATCH:
-            if FieldBatch((one,)).ask(call) == 0:
-                good.append(one)
+        good = [one for one in BATCH if FieldBatch((one,)).ask(call) == 0]
         if not good:
             return code
         known.batch = FieldBatch(good)

@@ -121,9 +121,7 @@ def sift(
     return action
 
 
-def keep(
-    quantity: Quantity, value: float, values: dict[Quantity, float], missing: dict[Quantity, Missing]
-) -> None:
+def keep(quantity: Quantity, value: float, values: dict[Quantity, float], missing: dict[Quantity, Missing]) -> None:
     """Keep a value that physics allows; call anything else failed."""
     low, high = PLAUSIBLE[quantity]
     if low <= value <= high:

@@ -5,6 +5,7 @@ for, in any order, and the answer is the same. That makes the racks an oracle.
 """
 
 import hashlib
+import itertools
 import threading
 from bisect import bisect_right
 from collections import defaultdict
@@ -168,7 +169,7 @@ class World:
         offset = _offset(gpu)
         return sum(
             _power(self.utilisation(from_ms), offset) * (to_ms - from_ms) / 1000
-            for from_ms, to_ms in zip(edges, edges[1:], strict=False)
+            for from_ms, to_ms in itertools.pairwise(edges)
         )
 
     def module_watts(self, gpu: str, at_ms: int) -> float:

@@ -134,5 +134,3 @@ def load(name: str) -> Scenario:
 def shipped() -> tuple[str, ...]:
     """Return the names of the scenarios that come with threenines."""
     return tuple(sorted(path.stem for path in SHIPPED.glob("*.yaml")))
-
-

@@ -67,9 +67,7 @@ class Sender:
         self._thread.join(limits.RECEIPT_WAIT_SECONDS)
 
     def _pending(self) -> bool:
-        return any(
-            self._spool.after(run, self._acknowledged.get(run, 0), 1) for run in self._spool.runs()
-        )
+        return any(self._spool.after(run, self._acknowledged.get(run, 0), 1) for run in self._spool.runs())
 
     def _run(self) -> None:
         failures = 0

@@ -8,6 +8,7 @@ that the agent can tell the service. Nothing is deleted before a receipt covers 
 
 import errno
 import fcntl
+import itertools
 import os
 import struct
 import zlib
@@ -167,9 +168,9 @@ class DiskSpool:
 
     def _segment_for(self, record: Record) -> _Segment:
         last = self._segments[-1] if self._segments else None
-        if self._active is not None and last is not None and last.run == record.run:
-            if last.size < limits.SPOOL_SEGMENT_BYTES:
-                return last
+        open_ = self._active is not None and last is not None and last.run == record.run
+        if open_ and last is not None and last.size < limits.SPOOL_SEGMENT_BYTES:
+            return last
         self._end_active()
         path = self.directory / f"{record.run}.{record.seq:020d}.seg"
         self._active = path.open("xb", buffering=0)
@@ -266,7 +267,7 @@ class DiskSpool:
     def _load(self) -> list[_Segment]:
         segments = [self._recover(path) for path in sorted(self.directory.glob("*.seg"))]
         kept = [segment for segment in segments if segment is not None]
-        for earlier, later in zip(kept, kept[1:], strict=False):
+        for earlier, later in itertools.pairwise(kept):
             if earlier.run == later.run and earlier.last_seq + 1 < later.first_seq:
                 self.lost.append(LostRange(earlier.run, earlier.last_seq + 1, later.first_seq - 1))
         return [segment for segment in kept if segment.offsets or segment.size]

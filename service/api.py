@@ -185,7 +185,12 @@ def _add_views(api: FastAPI, views: Views) -> None:
 def _problem_response(error: _Problem) -> Response:
     import json  # noqa: PLC0415 -- only on the error path
 
-    body = {"type": f"urn:threenines:problem:{error.reason}", "title": error.reason, "status": error.status, "detail": error.text}
+    body = {
+        "type": f"urn:threenines:problem:{error.reason}",
+        "title": error.reason,
+        "status": error.status,
+        "detail": error.text,
+    }
     headers = {"retry-after": str(error.retry_after)} if error.retry_after else {}
     return Response(json.dumps(body), error.status, headers, "application/problem+json")
 
@@ -253,7 +258,8 @@ class Server:
                 the port cannot be had.
         """
         if not _is_loopback(listen.host) and not (authenticated and listen.certificate and listen.key):
-            msg = f"{listen.host} is reachable from elsewhere: give --tokens, --tls-cert and --tls-key, or listen on 127.0.0.1"
+            mend = "give --tokens, --tls-cert and --tls-key, or listen on 127.0.0.1"
+            msg = f"{listen.host} is reachable from elsewhere: {mend}"
             raise ConfigurationError(msg)
         config = uvicorn.Config(
             api,
@@ -273,9 +279,7 @@ class Server:
             msg = f"cannot listen on {listen.host}:{listen.port}; is another service there? choose another --listen"
             raise ConfigurationError(msg) from error
         self.port: int = self._sockets[0].getsockname()[1]
-        self._thread = threading.Thread(
-            target=self._server.run, args=(self._sockets,), name="api", daemon=True
-        )
+        self._thread = threading.Thread(target=self._server.run, args=(self._sockets,), name="api", daemon=True)
         self._thread.start()
         self._wait_started()
 

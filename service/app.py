@@ -139,5 +139,3 @@ class Service:
 
 def _key(tenant_id: str, month: str) -> str:
     return f"statement/{tenant_id}/{month}/1"
-
-

@@ -161,9 +161,7 @@ def _same(one: Fact, other: Fact) -> bool:
     return (one.to_ms, one.health, one.cause, one.body) == (other.to_ms, other.health, other.cause, other.body)
 
 
-def _seats(
-    rows: Iterable[_Row], known: Iterable[Fact], gpus_per_tray: int
-) -> tuple[list[Fact], list[Rejected]]:
+def _seats(rows: Iterable[_Row], known: Iterable[Fact], gpus_per_tray: int) -> tuple[list[Fact], list[Rejected]]:
     """Give every GPU of the file a position on its tray; a tray with too many refuses the last.
 
     A GPU that is placed already keeps its place. Others take the lowest position that is free
@@ -179,12 +177,14 @@ def _seats(
         if gpu in seated:
             continue
         whole = Span(lines[0].span.from_ms, max(row.span.to_ms for row in lines))
-        place = _free(rack, tray, whole, taken, gpus_per_tray)
-        if place is None:
-            rejected += [Rejected(row.line, f"tray {rack}/t{tray:02d} holds {gpus_per_tray} other GPUs then") for row in lines]
+        seat = _free(rack, tray, whole, taken, gpus_per_tray)
+        if seat is None:
+            rejected += [
+                Rejected(row.line, f"tray {rack}/t{tray:02d} holds {gpus_per_tray} other GPUs then") for row in lines
+            ]
             continue
-        taken[place].append(whole)
-        facts.append(_placement(gpu, place, whole.from_ms))
+        taken[seat].append(whole)
+        facts.append(_placement(gpu, seat, whole.from_ms))
     return facts, rejected
 
 
@@ -195,9 +195,7 @@ def _by_gpu(rows: Iterable[_Row]) -> dict[tuple[str, str, int], list[_Row]]:
     return grouped
 
 
-def _free(
-    rack: str, tray: int, span: Span, taken: dict[Place, list[Span]], gpus_per_tray: int
-) -> Place | None:
+def _free(rack: str, tray: int, span: Span, taken: dict[Place, list[Span]], gpus_per_tray: int) -> Place | None:
     for place in _positions(rack, tray, gpus_per_tray):
         if not any(other.clip(span) for other in taken[place]):
             return place
@@ -218,5 +216,3 @@ def _placement(gpu: str, place: Place, from_ms: int) -> Fact:
         gpu=gpu,
         body=str(place),
     )
-
-

@@ -207,5 +207,3 @@ def rack_rows(site: DemoSite, at_ms: int) -> dict[str, str]:
         letter = "·" if not all(state.host_up for state in states) else "x" if down else "■"
         rows.setdefault(node.rack, []).append(letter)
     return {rack: "".join(letters) for rack, letters in rows.items()}
-
-

@@ -30,18 +30,27 @@ GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "month_target_ratio": ("The objective's target.", ("tenant", "objective")),
     "month_down_seconds": ("Counted down unit-time of the month to date.", ("tenant", "objective")),
     "month_unknown_seconds": ("Unit-time of the month to date that nobody observed.", ("tenant", "objective")),
-    "month_error_budget_seconds": ("Down unit-time that the target allows in the whole month.", ("tenant", "objective")),
+    "month_error_budget_seconds": (
+        "Down unit-time that the target allows in the whole month.",
+        ("tenant", "objective"),
+    ),
     "month_error_budget_remaining_seconds": (
         "What is left of the month's error budget; negative when overspent.",
         ("tenant", "objective"),
     ),
     "month_units": ("Availability units by verdict, month to date.", ("tenant", "objective", "verdict")),
-    "burn_rate_ratio": ("Speed of budget use over a window; 1 is exactly on budget.", ("tenant", "objective", "window")),
+    "burn_rate_ratio": (
+        "Speed of budget use over a window; 1 is exactly on budget.",
+        ("tenant", "objective", "window"),
+    ),
     "time_to_breach_seconds": (
         "Until the budget is gone if what is down now stays down; absent while nothing is down.",
         ("tenant", "objective"),
     ),
-    "credit_exposure": ("Credit that the month to date would cost, in the contract's currency.", ("tenant", "objective")),
+    "credit_exposure": (
+        "Credit that the month to date would cost, in the contract's currency.",
+        ("tenant", "objective"),
+    ),
     "leased_gpus": ("Leased GPUs by state at the coverage frontier.", ("tenant", "state")),
     "rack_gpus": ("Leased GPUs of a rack by state; what is missing to the lease is unknown.", ("rack", "state")),
     "nodes": ("Nodes that ever spoke, by whether they spoke within the grace.", ("state",)),
@@ -69,8 +78,13 @@ class _Scrape:
 
 
 def _families() -> dict[str, CounterMetricFamily | GaugeMetricFamily]:
-    counters = {name: CounterMetricFamily(f"threenines_{name}", text, labels=labels) for name, (text, labels) in COUNTERS.items()}
-    gauges = {name: GaugeMetricFamily(f"threenines_{name}", text, labels=labels) for name, (text, labels) in GAUGES.items()}
+    counters = {
+        name: CounterMetricFamily(f"threenines_{name}", text, labels=labels)
+        for name, (text, labels) in COUNTERS.items()
+    }
+    gauges = {
+        name: GaugeMetricFamily(f"threenines_{name}", text, labels=labels) for name, (text, labels) in GAUGES.items()
+    }
     return counters | gauges
 
 

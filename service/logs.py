@@ -10,9 +10,7 @@ def configure(*, verbose: bool = False, quiet: bool = False) -> None:
     """Send log lines to stderr: coloured text on a terminal, one JSON object a line elsewhere."""
     level = logging.DEBUG if verbose else logging.ERROR if quiet else logging.INFO
     terminal = sys.stderr.isatty()
-    renderer = (
-        structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(sort_keys=True)
-    )
+    renderer = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(sort_keys=True)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

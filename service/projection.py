@@ -159,8 +159,7 @@ class Projection:
                     tenant_gpus[tenant.id, timeline[-1].state] += 1
                     rack_gpus[piece.place.rack, timeline[-1].state] += 1
             objectives += [
-                self._objective(tenant, objective, timelines, period, frontier_ms)
-                for objective in tenant.objectives
+                self._objective(tenant, objective, timelines, period, frontier_ms) for objective in tenant.objectives
             ]
         return Snapshot(
             at_ms=now_ms,

@@ -75,10 +75,8 @@ class Recorder:
         Raises:
             LedgerError: Nothing was booked, and memory is as before.
         """
-        answers: list[tuple[Delivery, RunKey | None]] = []
         turn = _Turn()
-        for delivery in deliveries:
-            answers.append((delivery, self._take(delivery, turn)))
+        answers = [(delivery, self._take(delivery, turn)) for delivery in deliveries]
         self._commit(turn)
         hub_ms = self._clock.now_ms()
         return Recorded(tuple(turn.facts), tuple(turn.progress.values())), [
@@ -214,9 +212,7 @@ class Recorder:
                 )
         return facts
 
-    def _refuse(
-        self, key: RunKey, seq: int, error: WireError, progress: Progress | None, turn: _Turn
-    ) -> None:
+    def _refuse(self, key: RunKey, seq: int, error: WireError, progress: Progress | None, turn: _Turn) -> None:
         """Keep the number moving: what cannot be believed is recorded as refused, not lost."""
         self.refused[error.reason] += 1
         log.warning("fact_refused", node=key[0], run=key[1], seq=seq, reason=error.reason, text=str(error))

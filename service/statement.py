@@ -15,7 +15,9 @@ from service.core.timeline import Timeline
 from service.projection import causes_of
 
 
-def draw(contract: Contract, history: History, tenant: Tenant, month: str, *, up_to_ms: int | None = None) -> dict[str, Any]:
+def draw(
+    contract: Contract, history: History, tenant: Tenant, month: str, *, up_to_ms: int | None = None
+) -> dict[str, Any]:
     """Return the statement of a tenant's calendar month in the contract's zone.
 
     Args:

@@ -27,9 +27,13 @@ def check(
     as_json = is_json(output)
     contract, findings = inspect(file)
     if as_json:
-        emit({"file": str(file), "ok": contract is not None, "findings": [
-            {"line": one.line, "key": one.key, "text": one.text} for one in findings
-        ]})
+        emit(
+            {
+                "file": str(file),
+                "ok": contract is not None,
+                "findings": [{"line": one.line, "key": one.key, "text": one.text} for one in findings],
+            }
+        )
     else:
         for one in findings:
             print(f"{file}:{one.line}: {one.key}: {one.text}")

@@ -58,7 +58,9 @@ def _driver() -> Check:
     try:
         inventory = device.open()
     except ThreeninesError as error:
-        return Check("driver", ok=False, seen=str(error), mend="without a driver: threenines demo, or agent --mock quiet")
+        return Check(
+            "driver", ok=False, seen=str(error), mend="without a driver: threenines demo, or agent --mock quiet"
+        )
     device.close()
     return Check("driver", ok=True, seen=f"{inventory.driver_version}, {len(inventory.gpus)} GPUs")
 
@@ -84,4 +86,3 @@ def _disk(spool: Path) -> Check:
     ok = writable and free >= _FREE_BYTES
     seen = f"{where}: {free // 2**20} MiB free, {'writable' if writable else 'not writable'}"
     return Check("spool disk", ok=ok, seen=seen, mend=f"make {spool} writable with 512 MiB free, or choose --spool")
-

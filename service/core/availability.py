@@ -138,9 +138,7 @@ def budget_left_ms(tally: Tally, objective: Objective, period_ms: int) -> Fracti
     return (1 - exact(objective.target)) * period_ms - spent
 
 
-def assess(
-    objective: Objective, by_place: dict[Place, Tally], monthly_fee: Decimal | None
-) -> Result:
+def assess(objective: Objective, by_place: dict[Place, Tally], monthly_fee: Decimal | None) -> Result:
     """Return an objective's result from the time of each leased place."""
     total = Tally()
     for tally in by_place.values():

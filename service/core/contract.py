@@ -4,6 +4,7 @@ pydantic at the door: unknown keys, wrong types and contradictions are refused w
 that carries them. The engine works on what these models expand to.
 """
 
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -93,7 +94,7 @@ class Objective(_Model):
             msg = "target must lie between 0 and 1, both excluded: at 1 there is no error budget"
             raise ValueError(msg)
         edges = sorted(self.tiers, key=lambda tier: tier.at_least)
-        for lower, upper in zip(edges, edges[1:], strict=False):
+        for lower, upper in itertools.pairwise(edges):
             if lower.below > upper.at_least:
                 msg = f"tiers overlap between {upper.at_least} and {lower.below}"
                 raise ValueError(msg)

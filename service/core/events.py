@@ -141,20 +141,11 @@ class KernelLine(_Detail, frozen=True, kw_only=True, tag="kernel_line"):
 
 
 Detail = (
-    RunStarted
-    | CleanStop
-    | XidRaised
-    | DriverEvent
-    | RecoveryActionChanged
-    | DriverReloaded
-    | SpoolGap
-    | KernelLine
+    RunStarted | CleanStop | XidRaised | DriverEvent | RecoveryActionChanged | DriverReloaded | SpoolGap | KernelLine
 )
 
 
-class NodeEvent(
-    _Envelope, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="type", tag="node.event"
-):
+class NodeEvent(_Envelope, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="type", tag="node.event"):
     """Something happened at an instant; durable, numbered in the same row as observations."""
 
     seq: Seq

@@ -38,7 +38,7 @@ class LeasedTime:
 
 def leased(contract: Contract, tenant: Tenant, window: Span) -> tuple[LeasedTime, ...]:
     """Return the tenant's leased place-time inside a window, a place per lease."""
-    found = []
+    found: list[LeasedTime] = []
     for lease in tenant.leases:
         span = lease.span.clip(window)
         if span is not None:
@@ -105,13 +105,9 @@ class History:
         return clip(gap_after_down(timeline) if down_lasts else timeline, window)
 
     def _all_evidence(self, gpu: str) -> Iterable[Evidence]:
-        by_node: dict[str, list[Evidence]] = {
-            node: list(seen) for node, seen in self._evidence.get(gpu, {}).items()
-        }
+        by_node: dict[str, list[Evidence]] = {node: list(seen) for node, seen in self._evidence.get(gpu, {}).items()}
         for (node, _), entry in self._open_by_gpu.get(gpu, {}).items():
-            by_node.setdefault(node, []).append(
-                Evidence(entry.from_ms, entry.to_ms, entry.health, entry.cause)
-            )
+            by_node.setdefault(node, []).append(Evidence(entry.from_ms, entry.to_ms, entry.health, entry.cause))
         for node, seen in by_node.items():
             yield from seen
             yield from reboots(seen, tuple(self._boots.get(node, ())), tuple(self._stops.get(node, ())))

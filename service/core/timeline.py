@@ -5,6 +5,7 @@ neighbours joined. It is computed from evidence in any order and with any repeti
 result is the same: that is what lets late facts and duplicates do no harm.
 """
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -65,9 +66,7 @@ def merge(evidence: Iterable[Evidence], window: Span) -> Timeline:
     return tuple(segments)
 
 
-def _points(
-    evidence: Iterable[Evidence], window: Span
-) -> list[tuple[int, int, tuple[State, str | None]]]:
+def _points(evidence: Iterable[Evidence], window: Span) -> list[tuple[int, int, tuple[State, str | None]]]:
     points = []
     for seen in evidence:
         from_ms, to_ms = max(seen.from_ms, window.from_ms), min(seen.to_ms, window.to_ms)
@@ -79,9 +78,7 @@ def _points(
     return points
 
 
-def _append(
-    segments: list[Segment], from_ms: int, to_ms: int, active: Counter[tuple[State, str | None]]
-) -> None:
+def _append(segments: list[Segment], from_ms: int, to_ms: int, active: Counter[tuple[State, str | None]]) -> None:
     state = worst(key[0] for key in active)
     causes = frozenset(cause for seen, cause in active if seen is state and cause is not None)
     extend(segments, Segment(from_ms, to_ms, state, causes))
@@ -111,9 +108,7 @@ class Stop:
     at_ms: int
 
 
-def reboots(
-    evidence: Sequence[Evidence], boots: Sequence[Boot], stops: Sequence[Stop]
-) -> tuple[Evidence, ...]:
+def reboots(evidence: Sequence[Evidence], boots: Sequence[Boot], stops: Sequence[Stop]) -> tuple[Evidence, ...]:
     """Return the evidence that boots give of silence: the host was down before it came up.
 
     The silence between the last evidence and a boot proves that the host was down, unless a
@@ -127,7 +122,7 @@ def reboots(
     """
     known = sorted({boot.boot_ms: boot for boot in boots}.values(), key=lambda boot: boot.boot_ms)
     found = []
-    for previous, boot in zip(known, known[1:], strict=False):
+    for previous, boot in itertools.pairwise(known):
         if previous.boot == boot.boot:
             continue
         last_ms = max((seen.to_ms for seen in evidence if seen.to_ms <= boot.boot_ms), default=None)

@@ -66,7 +66,7 @@ def decode_fact(data: bytes | msgspec.Raw) -> Fact:
     if len(raw) > limits.MESSAGE_BYTES:
         raise WireError("too_large", f"a fact of {len(raw)} bytes; at most {limits.MESSAGE_BYTES}")
     try:
-        fact = _FACT.decode(raw)
+        fact: Fact = _FACT.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise WireError("malformed", str(error)) from error
     if isinstance(fact, NodeObserved):

@@ -1,8 +1,9 @@
 """Facts and progress to table rows and back."""
 
 import json
-from collections.abc import Mapping
 from typing import Any
+
+from sqlalchemy import RowMapping
 
 from service.core.facts import Fact, FactKind, OpenCoverage, Progress
 from service.core.health import Health
@@ -33,7 +34,7 @@ def fact_row(fact: Fact, row: int, previous_hash: str, digest: str) -> dict[str,
     }
 
 
-def fact_of(row: Mapping[str, Any]) -> Fact:
+def fact_of(row: RowMapping) -> Fact:
     """Return the fact of a table row."""
     return Fact(
         kind=FactKind(row["kind"]),
@@ -75,7 +76,7 @@ def _open_list(entry: OpenCoverage) -> list[Any]:
     return [entry.gpu, entry.from_ms, entry.to_ms, health, entry.cause, entry.not_before_ms]
 
 
-def progress_of(row: Mapping[str, Any]) -> Progress:
+def progress_of(row: RowMapping) -> Progress:
     """Return the progress of a table row."""
     return Progress(
         partition=row["partition"],

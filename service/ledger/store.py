@@ -225,9 +225,7 @@ def _new_only(connection: Connection, facts: Sequence[Fact]) -> list[Fact]:
     return list(unique.values())
 
 
-def _chained(
-    facts: Sequence[Fact], tips: dict[int, tuple[int, str]], recorded_ms: int
-) -> list[dict[str, Any]]:
+def _chained(facts: Sequence[Fact], tips: dict[int, tuple[int, str]], recorded_ms: int) -> list[dict[str, Any]]:
     rows = []
     for fact in facts:
         recorded = replace(fact, recorded_ms=recorded_ms)

@@ -525,7 +525,7 @@ class FakeDriver:
         """Set what the driver asks for (field 230)."""
         self.set_recovery_action(gpu, action)
 
-    def fabric(  # noqa: PLR0917 - the order of the struct
+    def fabric(
         self,
         gpu: int,
         state: int | None = None,

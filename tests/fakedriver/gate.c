@@ -110,8 +110,8 @@ nvmlReturn_t fakeEnterGpu(enum fakeFunction function, nvmlDevice_t device, bool 
 
     if (refused != NVML_SUCCESS)
         return refused;
-    if (!fakeGpuOf(device, &index))
-        return NVML_ERROR_INVALID_ARGUMENT;
+    if (!fakeGpuOf(device, &index)) /* never its handle, or not any more since a moment ago */
+        return fakeIsCurrentGeneration() ? NVML_ERROR_INVALID_ARGUMENT : NVML_ERROR_UNINITIALIZED;
     *gpu = &fakeTray->gpus[index];
     fakeHang(*gpu);
     if (!fakeIsCurrentGeneration())
