@@ -7,19 +7,25 @@ STAMP := $(VENV)/.installed
 PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help setup demo test check bench soak lint types fmt lock clean servers
+.PHONY: help python setup demo test check bench soak lint types fmt lock clean servers
 
 help: ## list the tasks
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
+# Debian splits venv off, one package a version: python3-venv, python3.12-venv, ...
+python:
+	@test -n "$(PYTHON)" || { \
+		echo "Python 3.11 or newer is needed; python3 here is: $$(python3 --version 2>&1)" >&2; \
+		echo "on Debian 12 or newer type: sudo apt-get install python3 python3-venv" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		[ "$$(id -u)" = 0 ] && apt-get update -q && apt-get install -qy --no-install-recommends $(PYTHON)-venv; } || { \
+		echo "Python's venv module is missing; type: sudo apt-get install $(PYTHON)-venv" >&2; exit 2; }
+
 setup: $(STAMP) ## make the virtual environment from the lock
 
-$(STAMP): requirements.lock pyproject.toml
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: apt-get install python3 python3-venv" >&2; exit 2; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
-		[ "$$(id -u)" = 0 ] && apt-get update -q && apt-get install -qy --no-install-recommends python3-venv; } || { \
-		echo "Python's venv module is missing; type: apt-get install python3-venv" >&2; exit 2; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+# `python` is checked first but never makes the stamp old.
+$(STAMP): requirements.lock pyproject.toml | python
+	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
@@ -53,10 +59,14 @@ fmt: $(STAMP) ## format and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lock: ## renew requirements.lock: hashes, and neither index nor host
-	$(BIN)/python -m pip install -q uv
-	env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(BIN)/uv pip compile -q pyproject.toml --extra dev --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-config -o requirements.lock
+# uv lives in a folder of its own, so that the lock can be mended when it no longer installs, and so that what a
+# machine adds by configuration (find-links, mirrors) cannot leave a trace. Pins stay unless UPGRADE=1.
+lock: python ## renew requirements.lock: hashes, no index, no host (UPGRADE=1 for newer pins)
+	@tools=$$(mktemp -d) && trap 'rm -rf "$$tools"' EXIT && $(PYTHON) -m venv "$$tools" && \
+	"$$tools/bin/python" -m pip install -q --disable-pip-version-check uv && \
+	env -u PIP_FIND_LINKS -u UV_FIND_LINKS -u UV_INDEX -u UV_DEFAULT_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL \
+		"$$tools/bin/uv" pip compile -q pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+		$(if $(UPGRADE),--upgrade) --no-emit-index-url --no-emit-find-links --no-header --no-config -o requirements.lock
 
 clean: ## remove what was built
 	rm -rf $(VENV) tests/fakedriver/build .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -60,7 +60,7 @@ def inspect(path: Path) -> tuple[Contract | None, tuple[Finding, ...]]:
     try:
         contract = Contract.model_validate(value)
     except ValidationError as error:
-        return None, duplicates + tuple(_finding(one, node) for one in error.errors())
+        return None, duplicates + tuple(_finding(one, node) for one in _causes(error.errors()))
     return (None, duplicates) if duplicates else (contract, ())
 
 
@@ -70,6 +70,17 @@ def _text(path: Path) -> str:
         msg = f"{len(data)} bytes; a contract holds at most {limits.CONTRACT_BYTES}"
         raise ConfigurationError(msg)
     return data.decode()
+
+
+def _causes(errors: list[Any]) -> list[Any]:
+    """Drop the error of a list that is only too short because its items are wrong themselves."""
+    places = [error["loc"] for error in errors]
+    return [
+        error
+        for error in errors
+        if error["type"] != "too_short"
+        or not any(place != error["loc"] and place[: len(error["loc"])] == error["loc"] for place in places)
+    ]
 
 
 def _finding(error: Any, node: yaml.Node | None) -> Finding:  # noqa: ANN401 -- pydantic's ErrorDetails

@@ -1,5 +1,6 @@
 """`threenines scan`: what this node's driver says, read-only, once."""
 
+import sys
 from dataclasses import asdict
 from enum import Enum
 from typing import Annotated, Any
@@ -9,6 +10,7 @@ import typer
 from service.cli.options import emit, is_json
 
 _UNHEALTHY = 1
+_WIDE = 160
 
 
 def scan(output: Annotated[str, typer.Option("-o", "--output", help="table or json")] = "table") -> None:
@@ -60,7 +62,7 @@ def _table(node: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=_WIDE)
     console.print(" ".join(f"{name}={value}" for name, value in node.items() if value is not None), highlight=False)
     table = Table()
     for name in ("pos", "uuid", "module", "health", "cause", "fabric", "action", "W", "°C", "load"):

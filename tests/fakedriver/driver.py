@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from pathlib import Path
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 from uuid import UUID
 
 from tests.fakedriver import defaults
@@ -30,7 +30,6 @@ __all__ = [
     "EVERY_GPU",
     "GPUS",
     "STATE_VARIABLE",
-    "Counters",
     "FakeDriver",
     "Place",
     "Return",
@@ -89,13 +88,6 @@ class ValueType(IntEnum):
     SIGNED_LONG_LONG = 4
     SIGNED_INT = 5
     UNSIGNED_SHORT = 6
-
-
-class Counters(NamedTuple):
-    """What all processes together did to the driver so far."""
-
-    calls: int
-    concurrent_field_reads: int
 
 
 class FakeDriver:
@@ -484,69 +476,6 @@ class FakeDriver:
     def overlapping_field_calls(self) -> int:
         """Return how many field batches began while the same process was inside another."""
         return self._state.get(TRAY, "field_calls_overlapping")
-
-    # Short forms, as fault scripts write them
-
-    @property
-    def uuids(self) -> tuple[str, ...]:
-        """The UUIDs of all GPUs, absent ones included."""
-        return tuple(self.uuid(gpu) for gpu in EVERY_GPU)
-
-    @property
-    def counters(self) -> Counters:
-        """The calls and the overlapping field batches so far."""
-        return Counters(self.calls(), self.overlapping_field_calls())
-
-    def set_error(self, gpu: int, nvml_code: int) -> None:
-        """Make every call for a GPU answer a code."""
-        self.set_gpu_error(gpu, nvml_code)
-
-    def clear_error(self, gpu: int) -> None:
-        """Let a GPU answer again."""
-        self.set_gpu_error(gpu, Return.SUCCESS)
-
-    def hang(self, gpu: int, milliseconds: int) -> None:
-        """Make every call for a GPU block that long."""
-        self.set_hang(gpu, milliseconds)
-
-    def release(self, gpu: int) -> None:
-        """End a hang, and the calls that wait in it."""
-        self.set_hang(gpu, 0)
-
-    def global_lock(self, held: bool) -> None:
-        """Let a hanging GPU block the calls of all others, or not."""
-        self.set_global_lock(held=held)
-
-    def init_error(self, code: int) -> None:
-        """Make initialisation answer a code; 0 is none."""
-        self.set_init_error(code)
-
-    def recovery_action(self, gpu: int, action: int) -> None:
-        """Set what the driver asks for (field 230)."""
-        self.set_recovery_action(gpu, action)
-
-    def fabric(
-        self,
-        gpu: int,
-        state: int | None = None,
-        status: int | None = None,
-        clique: int | None = None,
-        cluster: UUID | None = None,
-        mask: int | None = None,
-        summary: int | None = None,
-    ) -> None:
-        """Set members of the fabric information; what is not named stays."""
-        self.set_fabric(
-            gpu, state=state, status=status, clique=clique, cluster=cluster, health_mask=mask, summary=summary
-        )
-
-    def latency(self, us_per_call: int, us_per_field: int = 0) -> None:
-        """Set what each call, and each field of a batch, costs."""
-        self.set_latency(call_us=us_per_call, field_us=us_per_field)
-
-    def overread(self, enabled: bool) -> None:
-        """Let a field batch touch one entry past its count; other quirks stay as they are."""
-        self._state.set(TRAY, "quirk_overread", enabled)
 
     def _restart_counters(self, gpu: int) -> None:
         self._state.set_energy(gpu, 0)

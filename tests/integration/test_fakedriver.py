@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from uuid import UUID
 
 import pytest
 
@@ -1059,59 +1058,6 @@ def test_counter_never_steps_back_while_it_is_changed(driver: FakeDriver) -> Non
         in_order = program.hear()
 
     assert in_order
-
-
-def test_short_forms_do_what_they_say(driver: FakeDriver) -> None:
-    """The short forms act on the next call of a running program, and undo what they did."""
-    source = """
-        n.nvmlInit()
-        hs = handles()
-        f = n.c_nvmlGpuFabricInfo_v3_t()
-        say([n.nvmlDeviceGetUUID(h) for h in hs])
-        def look():
-            start = time.monotonic()
-            codes = [code(n.nvmlDeviceGetPowerUsage, h) for h in hs]
-            n.nvmlDeviceGetGpuFabricInfoV(hs[2], ctypes.byref(f))
-            members = [f.state & 0xFF, f.status, f.cliqueId, bytes(f)[4:20].hex(), f.healthMask, f.healthSummary]
-            values = (n.c_nvmlFieldValue_t * 2)()
-            values[0].fieldId = 230
-            n.nvmlLib.nvmlDeviceGetFieldValues(hs[2], 1, values)
-            return [codes, members, values[0].value.uiVal, any(bytes(values)[40:]), time.monotonic() - start]
-        for _ in range(2):
-            hear()
-            say(look())
-        """
-    cluster = UUID("0c0ffee0-0000-4000-8000-000000000001")
-
-    with Program(driver, source) as program:
-        assert program.hear() == list(driver.uuids)
-        driver.set_error(1, Return.GPU_IS_LOST)
-        driver.fabric(2, 3, 0, 7, cluster, 0x11AA, 3)
-        driver.recovery_action(2, 4)
-        driver.overread(True)
-        driver.global_lock(True)
-        driver.hang(3, 80)
-        driver.latency(2_000, 1_000)
-        program.go_on()
-        faulty = program.hear()
-        driver.clear_error(1)
-        driver.fabric(2, summary=1)
-        driver.recovery_action(2, 0)
-        driver.overread(False)
-        driver.global_lock(False)
-        driver.release(3)
-        driver.latency(0)
-        program.go_on()
-        sound = program.hear()
-    driver.init_error(Return.DRIVER_NOT_LOADED)
-
-    assert faulty[:4] == [[0, 15, 0, 0], [3, 0, 7, cluster.hex, 0x11AA, 3], 4, True]
-    assert faulty[4] >= 0.08 + 6 * 0.002 + 0.001
-    assert sound[:4] == [[0, 0, 0, 0], [3, 0, 7, cluster.hex, 0x11AA, 1], 0, False]
-    assert sound[4] < 0.08
-    assert answer(driver, INIT_SOURCE) == Return.DRIVER_NOT_LOADED
-    assert driver.counters.calls == driver.calls()
-    assert driver.counters.concurrent_field_reads == 0
 
 
 def test_build_is_kept(tmp_path: Path) -> None:

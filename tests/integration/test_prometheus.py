@@ -1,7 +1,6 @@
 """A real Prometheus scrapes a real agent and a real service; a tenant's availability is read back."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest

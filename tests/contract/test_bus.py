@@ -1,0 +1,256 @@
+"""One suite over every bus: in process and HTTP, the latter over a real server on loopback."""
+
+import datetime as dt
+import ipaddress
+import json
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from service.api import HttpInbox, Listen, Server, Views, create_api
+from service.bus.http import HttpPublisher
+from service.bus.memory import MemoryBus
+from service.core.errors import BusError, BusFull, BusRefused, BusUnavailable, ConfigurationError
+from service.core.ports import Publisher, Subscriber
+from service.core.wire import Batch, Receipt, encode
+from service.tokens import Tokens, digest
+
+VIEWS = Views(metrics=lambda: b"# none\n", ready=lambda: True)
+
+
+@dataclass(frozen=True)
+class Rig:
+    """A bus with its two ends."""
+
+    publisher: Publisher
+    subscriber: Subscriber
+
+
+def batch(first: int = 1, count: int = 2) -> Batch:
+    """Return a batch of numbered bytes; the bus does not look into them."""
+    facts = tuple(msgspec.Raw(b'{"n":%d}' % number) for number in range(first, first + count))
+    return Batch(node="r0001-t07", run="run", first_seq=first, facts=facts)
+
+
+@pytest.fixture(params=["memory", "http"])
+def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
+    """Each bus in turn, with room for two batches."""
+    if request.param == "memory":
+        bus = MemoryBus(capacity=2)
+        yield Rig(bus.publisher(), bus)
+        bus.close()
+        return
+    inbox = HttpInbox(capacity=2)
+    server = Server(create_api(inbox, VIEWS, None), Listen(port=0), authenticated=False)
+    publisher = HttpPublisher(f"http://127.0.0.1:{server.port}")
+    yield Rig(publisher, inbox)
+    publisher.close()
+    inbox.close()
+    server.stop()
+
+
+def in_background(call: Callable[[], None]) -> tuple[threading.Thread, list[BusError]]:
+    """Publish in a thread, since over HTTP publishing waits for the receipt; keep its error."""
+    errors: list[BusError] = []
+
+    def run() -> None:
+        try:
+            call()
+        except BusError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread, errors
+
+
+def test_a_batch_arrives_byte_for_byte_and_its_receipt_returns(rig: Rig) -> None:
+    """What is taken is what was published; the receipt reaches the publisher."""
+    sent = batch()
+    thread, errors = in_background(lambda: rig.publisher.publish(sent))
+    (delivery,) = rig.subscriber.take(10, 5)
+    rig.subscriber.settle(delivery, Receipt(node="r0001-t07", run="run", seq=2, hub_ms=7))
+    thread.join(5)
+
+    assert encode(delivery.batch) == encode(sent)
+    assert delivery.speaker is None
+    assert errors == []
+    assert rig.publisher.receipts(2) == (Receipt(node="r0001-t07", run="run", seq=2, hub_ms=7),)
+    assert rig.publisher.receipts(0) == ()
+
+
+def test_batches_of_one_publisher_keep_their_order(rig: Rig) -> None:
+    """One after another in, one after another out."""
+    taken = []
+    for first in (1, 3, 5):
+        thread, _ = in_background(lambda first=first: rig.publisher.publish(batch(first)))  # type: ignore[misc]
+        (delivery,) = rig.subscriber.take(10, 5)
+        taken.append(delivery.batch.first_seq)
+        rig.subscriber.settle(delivery, Receipt(node="r0001-t07", run="run", seq=first + 1, hub_ms=1))
+        thread.join(5)
+
+    assert taken == [1, 3, 5]
+    assert [receipt.seq for receipt in rig.publisher.receipts(1)] == [2, 4, 6]
+
+
+def test_a_full_bus_says_so_and_takes_again_when_there_is_room(rig: Rig) -> None:
+    """The queue is bounded; what did not fit was not taken."""
+    waiting = [in_background(lambda first=first: rig.publisher.publish(batch(first))) for first in (1, 3)]  # type: ignore[misc]
+    threading.Event().wait(0.3)
+    with pytest.raises(BusFull):
+        rig.publisher.publish(batch(5))
+    deliveries = rig.subscriber.take(10, 5)
+    for delivery in deliveries:
+        rig.subscriber.settle(delivery, Receipt(node="r0001-t07", run="run", seq=4, hub_ms=1))
+    for thread, _ in waiting:
+        thread.join(5)
+
+    assert sorted(delivery.batch.first_seq for delivery in deliveries) == [1, 3]
+
+
+def test_without_a_commit_there_is_no_receipt(rig: Rig) -> None:
+    """A delivery settled with None leaves the publisher without a receipt: it sends again."""
+    thread, errors = in_background(lambda: rig.publisher.publish(batch()))
+    (delivery,) = rig.subscriber.take(10, 5)
+    rig.subscriber.settle(delivery, None)
+    thread.join(5)
+
+    assert all(isinstance(error, BusUnavailable) for error in errors)
+    assert rig.publisher.receipts(0) == ()
+
+
+def test_a_closed_bus_takes_nothing(rig: Rig) -> None:
+    """After close nobody is there, and that is told."""
+    rig.subscriber.close()
+    with pytest.raises(BusUnavailable):
+        rig.publisher.publish(batch())
+
+
+def test_nobody_there_is_unavailable() -> None:
+    """A refused connection is an operating error of the bus."""
+    publisher = HttpPublisher("http://127.0.0.1:9")
+    with pytest.raises(BusUnavailable):
+        publisher.publish(batch())
+    publisher.close()
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "reason"),
+    [
+        (b"x" * 10_000_000, 413, "too_large"),
+        (encode(batch())[:-5], 400, "malformed"),
+        (b"", 400, "malformed"),
+        (b"\xff\xfe", 400, "malformed"),
+        (b"[" * 100_000, 400, "malformed"),
+        (encode(batch()).replace(b'"v":1', b'"v":9'), 400, "version"),
+        (encode(batch()).replace(b'"v":1', b'"v":1,"more":2'), 400, "malformed"),
+        (encode(batch()).replace(b'"first_seq":1', b'"first_seq":0'), 400, "malformed"),
+    ],
+    ids=["10 MB", "truncated", "empty", "no utf-8", "deep", "version", "unknown key", "number 0"],
+)
+def test_a_bad_body_is_refused_counted_and_harms_nobody(body: bytes, status: int, reason: str) -> None:
+    """Each bad body has its status and reason as problem+json; a good batch passes right after."""
+    inbox = HttpInbox()
+    server = Server(create_api(inbox, VIEWS, None), Listen(port=0), authenticated=False)
+    url = f"http://127.0.0.1:{server.port}"
+    try:
+        urllib.request.urlopen(urllib.request.Request(f"{url}/v1/facts", data=body), timeout=10)
+        answer = (200, "")
+    except urllib.error.HTTPError as error:
+        answer = (error.code, json.loads(error.read())["title"])
+    except (ConnectionError, urllib.error.URLError):  # the server hung up on what it would not read
+        answer = (413, "too_large")
+    publisher = HttpPublisher(url)
+    thread, errors = in_background(lambda: publisher.publish(batch()))
+    (delivery,) = inbox.take(1, 5)
+    inbox.settle(delivery, Receipt(node="r0001-t07", run="run", seq=2, hub_ms=1))
+    thread.join(5)
+    publisher.close()
+    server.stop()
+
+    assert answer == (status, reason)
+    assert inbox.refused[reason] == 1
+    assert errors == []
+
+
+@pytest.mark.parametrize("token", [None, "wrong", "of-another-node"])
+def test_only_a_nodes_own_token_speaks_for_it(token: str | None) -> None:
+    """No token, an unknown one, and another node's are refused."""
+    tokens = Tokens({digest("secret"): "r0001-t07", digest("of-another-node"): "r0002-t01"})
+    inbox = HttpInbox()
+    server = Server(create_api(inbox, VIEWS, tokens), Listen(port=0), authenticated=True)
+    publisher = HttpPublisher(f"http://127.0.0.1:{server.port}", token=token)
+    with pytest.raises(BusRefused):
+        publisher.publish(batch())
+    publisher.close()
+    server.stop()
+
+    assert inbox.take(1, 0) == ()
+
+
+def test_tls_and_token_from_files_carry_a_batch(tmp_path: Path) -> None:
+    """With a certificate and a token the batch arrives with the node's name from its token."""
+    certificate, key = _certificate(tmp_path)
+    inbox = HttpInbox()
+    api = create_api(inbox, VIEWS, Tokens({digest("secret"): "r0001-t07"}))
+    where = Listen(port=0, certificate=certificate, key=key)
+    server = Server(api, where, authenticated=True)
+    publisher = HttpPublisher(f"https://127.0.0.1:{server.port}", token="secret", ca_file=certificate)
+    thread, errors = in_background(lambda: publisher.publish(batch()))
+    (delivery,) = inbox.take(1, 5)
+    inbox.settle(delivery, Receipt(node="r0001-t07", run="run", seq=2, hub_ms=1))
+    thread.join(5)
+    publisher.close()
+    server.stop()
+
+    assert errors == []
+    assert delivery.speaker == "r0001-t07"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.com"])
+def test_nothing_listens_beyond_loopback_without_tokens_and_tls(host: str) -> None:
+    """The refusal names what to give."""
+    with pytest.raises(ConfigurationError, match="--tokens, --tls-cert and --tls-key"):
+        Server(create_api(HttpInbox(), VIEWS, None), Listen(host=host, port=0), authenticated=False)
+
+
+@pytest.mark.parametrize("url", ["http://10.0.0.1:1", "ftp://127.0.0.1", "nonsense", "http://"])
+def test_plain_http_reaches_loopback_only(url: str) -> None:
+    """A URL that would carry evidence in the clear is refused before anything is sent."""
+    with pytest.raises(ConfigurationError):
+        HttpPublisher(url)
+
+
+def _certificate(directory: Path) -> tuple[Path, Path]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "threenines test")])
+    now = dt.datetime.now(dt.UTC)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    certificate_file, key_file = directory / "tls.crt", directory / "tls.key"
+    certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    key_file.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return certificate_file, key_file

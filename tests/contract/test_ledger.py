@@ -1,0 +1,220 @@
+"""One suite over every ledger: in memory and in a file; PostgreSQL joins later."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event
+
+from service.core.errors import LedgerError
+from service.core.facts import Fact, FactKind, OpenCoverage, Progress
+from service.core.health import Health
+from service.ledger.store import SqlLedger
+
+
+def fact(number: int, **changes: object) -> Fact:
+    """Return a coverage fact that differs by its number."""
+    made = Fact(
+        kind=FactKind.COVERAGE,
+        key=f"coverage/{number}",
+        partition=number % 3,
+        from_ms=number * 10,
+        to_ms=number * 10 + 10,
+        rack="r0001",
+        node="r0001-t01",
+        run="run",
+        seq=number,
+        gpu="GPU-a",
+        health=Health.DOWN if number % 2 else None,
+        cause="gpu:lost" if number % 2 else "agent:edge",
+        not_before_ms=number,
+        body="ü",
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def progress(seq: int) -> Progress:
+    """Return the progress of one run at a number."""
+    open_ = OpenCoverage(gpu="GPU-a", from_ms=1, to_ms=seq + 1, health=Health.UP, not_before_ms=None)
+    return Progress(partition=1, rack="r0001", node="r0001-t01", run="run", boot="b", seq=seq, to_ms=seq, open=(open_,))
+
+
+@pytest.fixture(params=["memory", "file"])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], SqlLedger]]:
+    """A factory of the ledger under test; in a file, each call opens the same one."""
+    made: list[SqlLedger] = []
+    url = "sqlite://" if request.param == "memory" else f"sqlite:///{tmp_path / 'l.db'}"
+
+    def build() -> SqlLedger:
+        made.append(SqlLedger(url))
+        return made[-1]
+
+    yield build
+    for ledger in made:
+        ledger.close()
+
+
+def test_what_is_committed_comes_back_in_order(make: Callable[[], SqlLedger]) -> None:
+    """Facts come back equal, with their recorded time, in order of recording."""
+    ledger = make()
+    ledger.commit([fact(3), fact(1)], [progress(1)], 100)
+    ledger.commit([fact(2)], [progress(2)], 200)
+
+    assert list(ledger.facts()) == [
+        fact(3, recorded_ms=100),
+        fact(1, recorded_ms=100),
+        fact(2, recorded_ms=200),
+    ]
+    assert ledger.progress() == (progress(2),)
+    assert [one.key for one in ledger.facts(kinds=["event"])] == []
+    assert [one.seq for one in ledger.facts(since_ms=25)] == [3, 2]
+
+
+def test_the_same_fact_twice_is_one_and_other_content_is_an_error(make: Callable[[], SqlLedger]) -> None:
+    """A repeated fact is no news; the same key with other content writes nothing at all."""
+    ledger = make()
+    ledger.commit([fact(1)], [], 1)
+    ledger.commit([fact(1), fact(2)], [], 2)
+    with pytest.raises(LedgerError, match="coverage/1 is recorded with other content"):
+        ledger.commit([fact(5), fact(1, to_ms=99)], [progress(9)], 3)
+
+    assert [one.seq for one in ledger.facts()] == [1, 2]
+    assert ledger.progress() == ()
+    assert ledger.first_broken() is None
+
+
+def test_a_commit_that_fails_leaves_nothing_and_the_next_one_works(make: Callable[[], SqlLedger]) -> None:
+    """On a full disk nothing is half done, the error says so, and room mends it."""
+    ledger = make()
+    ledger.commit([fact(1)], [progress(1)], 1)
+
+    def shrink(pages: int) -> None:
+        with ledger._engine.connect() as connection:
+            connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+
+    event.listen(ledger._engine, "begin", lambda connection: connection.exec_driver_sql("PRAGMA max_page_count=1"))
+    with pytest.raises(LedgerError, match="free space"):
+        ledger.commit([fact(number, body="x" * 5_000) for number in range(2, 60)], [progress(60)], 2)
+    event.listen(
+        ledger._engine, "begin", lambda connection: connection.exec_driver_sql("PRAGMA max_page_count=1000000")
+    )
+    ledger.commit([fact(2)], [progress(2)], 3)
+    shrink(1_000_000)
+
+    assert [one.seq for one in ledger.facts()] == [1, 2]
+    assert ledger.progress() == (progress(2),)
+    assert ledger.first_broken() is None
+
+
+def test_reopening_shows_the_same_and_goes_on_chaining(tmp_path: Path) -> None:
+    """A ledger is its file."""
+    url = f"sqlite:///{tmp_path / 'l.db'}"
+    first = SqlLedger(url)
+    first.commit([fact(1), fact(4)], [progress(1)], 1)
+    first.close()
+    second = SqlLedger(url)
+    second.commit([fact(7)], [], 2)
+
+    assert [one.seq for one in second.facts()] == [1, 4, 7]
+    assert second.first_broken() is None
+    second.close()
+
+
+def test_a_second_writer_is_refused_and_readers_are_not(tmp_path: Path) -> None:
+    """One writer at a time; the refusal says what to do. A reader cannot commit."""
+    url = f"sqlite:///{tmp_path / 'l.db'}"
+    writer = SqlLedger(url)
+    writer.commit([fact(1)], [], 1)
+    with pytest.raises(LedgerError, match="owned by another writer"):
+        SqlLedger(url)
+    reader = SqlLedger(url, read_only=True)
+    seen = [one.seq for one in reader.facts()]
+    with pytest.raises(LedgerError, match="read-only"):
+        reader.commit([fact(2)], [], 2)
+    reader.close()
+    writer.close()
+
+    assert seen == [1]
+
+
+@pytest.mark.parametrize(
+    ("url", "word"),
+    [("sqlite:////nowhere/l.db", "choose a directory"), ("postgresql://x", "no ledger URL"), ("l.db", "no ledger URL")],
+)
+def test_a_ledger_that_cannot_be_opened_says_why(url: str, word: str) -> None:
+    """Place and mend are in the error."""
+    with pytest.raises(LedgerError, match=word):
+        SqlLedger(url)
+
+
+def test_a_file_that_is_no_ledger_is_refused(tmp_path: Path) -> None:
+    """Damage at the very beginning is an error and not an empty ledger."""
+    (tmp_path / "l.db").write_bytes(b"no database at all" * 100)
+    with pytest.raises(LedgerError, match="damaged or no ledger"):
+        SqlLedger(f"sqlite:///{tmp_path / 'l.db'}")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE fact SET to_ms = to_ms + 1 WHERE seq = 4",
+        "UPDATE fact SET health = 'up' WHERE seq = 1",
+        "DELETE FROM fact WHERE seq = 4",
+        "UPDATE fact SET recorded_ms = 0 WHERE seq = 7",
+    ],
+)
+def test_any_change_of_a_committed_row_is_found(tmp_path: Path, change: str) -> None:
+    """Whoever edits the file breaks the chain at that row."""
+    path = tmp_path / "l.db"
+    ledger = SqlLedger(f"sqlite:///{path}")
+    ledger.commit([fact(1), fact(4), fact(7)], [], 1)
+    before = ledger.first_broken()
+    ledger.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute(change)
+    connection.close()
+    ledger = SqlLedger(f"sqlite:///{path}", read_only=True)
+    broken = ledger.first_broken()
+    ledger.close()
+
+    assert before is None
+    assert broken is not None
+    assert broken[0] == 1
+
+
+def test_kill_9_of_a_writer_leaves_whole_commits_only(tmp_path: Path) -> None:
+    """Every commit is there whole or not at all, with its progress."""
+    path = tmp_path / "l.db"
+    source = (
+        "import itertools\n"
+        "from tests.contract.test_ledger import fact, progress\n"
+        "from service.ledger.store import SqlLedger\n"
+        f"ledger = SqlLedger('sqlite:///{path}')\n"
+        "start = max((one.seq for one in ledger.progress()), default=0)\n"
+        "for n in itertools.count(start + 1):\n"
+        "    ledger.commit([fact(n * 10 + i) for i in range(10)], [progress(n)], n)\n"
+        "    print(n, flush=True)\n"
+    )
+    for number in range(5):
+        with subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, env=dict(os.environ)) as writer:
+            assert writer.stdout is not None
+            told = int(writer.stdout.readline())
+            time.sleep(0.03 * (number + 1))
+            writer.send_signal(signal.SIGKILL)
+            rest = writer.stdout.read().split()
+            told = int(rest[-1]) if rest else told
+        ledger = SqlLedger(f"sqlite:///{path}")
+        count, reached = len(list(ledger.facts())), ledger.progress()[0].seq
+        broken = ledger.first_broken()
+        ledger.close()
+
+        assert broken is None
+        assert count == reached * 10
+        assert reached in {told, told + 1}

@@ -1,0 +1,109 @@
+"""Honest edges: what may be claimed of a GPU between two looks, and what may not."""
+
+import pytest
+
+from collectors.edges import EDGE, SUSPECT, UP, Look, Piece, Policy, Step, Track, begin, blind, read, xid
+from service.core.health import Health
+
+LOST = Look(Health.DOWN, "gpu:lost")
+POLICY = Policy(confirm_down=2, confirm_up=3, tie_break_ms=10_000)
+
+
+def play(track: Track, looks: list[tuple[int, Look]]) -> tuple[Track, list[Piece]]:
+    """Return the track and all pieces after a row of readings."""
+    pieces: list[Piece] = []
+    for at_ms, look in looks:
+        track, found = read(track, at_ms, look, POLICY)
+        pieces += found
+    return track, pieces
+
+
+def test_a_healthy_gpu_is_covered_from_reading_to_reading() -> None:
+    """Coverage grows with each equal reading and touches."""
+    _, pieces = play(begin(0, UP), [(1_000, UP), (2_000, UP)])
+
+    assert pieces == [Piece(0, 1_000, UP), Piece(1_000, 2_000, UP)]
+
+
+def test_a_confirmed_fault_starts_at_its_first_evidence() -> None:
+    """The last good reading ends the coverage, the first bad one begins the fault, the poll between is nobody's."""
+    _, pieces = play(begin(0, UP), [(1_000, UP), (2_000, LOST), (3_000, LOST)])
+
+    assert pieces == [Piece(0, 1_000, UP), Piece(1_000, 2_000, EDGE), Piece(2_000, 3_000, LOST, 1_000)]
+
+
+def test_one_bad_reading_is_a_suspicion_and_not_a_fault() -> None:
+    """What was suspected and not confirmed is neither up nor down."""
+    _, pieces = play(begin(0, UP), [(1_000, LOST), (2_000, UP), (3_000, UP)])
+
+    assert pieces == [Piece(0, 2_000, SUSPECT), Piece(2_000, 3_000, UP)]
+
+
+def test_recovery_starts_at_the_first_reading_of_the_streak() -> None:
+    """Three good readings recover a GPU, from the first of them on."""
+    track, _ = play(begin(0, UP), [(1_000, LOST), (2_000, LOST)])
+    track, pieces = play(track, [(3_000, UP), (4_000, UP), (5_000, UP)])
+
+    assert pieces == [Piece(2_000, 3_000, EDGE), Piece(3_000, 5_000, UP, 2_000)]
+    assert track.look == UP
+
+
+def test_a_flickering_gpu_is_not_back() -> None:
+    """Two good readings and a bad one leave it down, and the time is not claimed as up."""
+    track, _ = play(begin(0, UP), [(1_000, LOST), (2_000, LOST)])
+    track, pieces = play(track, [(3_000, UP), (4_000, UP), (5_000, LOST)])
+
+    assert track.look == LOST
+    assert all(piece.look != UP for piece in pieces)
+
+
+def test_a_fault_xid_cuts_at_the_event() -> None:
+    """An event edge is exact: up to it the GPU was as before, from it on down, without confirmation."""
+    track, pieces = xid(begin(0, UP), 1_234, 79)
+    _, more = read(track, 2_000, LOST, POLICY)
+
+    assert pieces == (Piece(0, 1_234, UP),)
+    assert more == (Piece(1_234, 2_000, Look(Health.DOWN, "xid:79")),)
+
+
+@pytest.mark.parametrize("code", [13, 31, 43, 45, 68, 94, 999, 145, 63])
+def test_an_application_or_unknown_xid_changes_nothing(code: int) -> None:
+    """Codes that are the workload's own, bookkeeping or unknown never take a GPU down."""
+    track = begin(0, UP)
+
+    assert xid(track, 500, code) == (track, ())
+
+
+def test_good_readings_do_not_end_an_xid_before_the_driver_had_time_to_name_an_action() -> None:
+    """For ten seconds a fault code holds against good readings; then three of them recover it."""
+    track, _ = xid(begin(0, UP), 100, 46)
+    early, _ = play(track, [(at, UP) for at in range(1_000, 10_000, 1_000)])
+    late, pieces = play(early, [(at, UP) for at in range(11_000, 14_000, 1_000)])
+
+    assert early.look == Look(Health.DOWN, "xid:46")
+    assert late.look == UP
+    assert pieces[-1] == Piece(11_000, 13_000, UP, 9_000)
+
+
+def test_a_suspicion_and_an_xid_are_one_fault_from_the_first_evidence() -> None:
+    """An XID that follows a bad reading starts at the reading."""
+    track, _ = play(begin(0, UP), [(1_000, UP), (2_000, LOST)])
+    step: Step = xid(track, 2_300, 79)
+
+    assert step[1] == (Piece(1_000, 2_000, EDGE),)
+    assert (step[0].decided_ms, step[0].not_before_ms) == (2_000, 1_000)
+
+
+def test_a_hanging_gpu_is_unknown_since_its_last_good_reading() -> None:
+    """A call that hangs proves nothing about the GPU: neither up nor down."""
+    track, pieces = blind(begin(1_000, UP), 3_500, "agent:hung_call")
+
+    assert pieces == (Piece(1_000, 3_500, Look(None, "agent:hung_call")),)
+    assert read(track, 4_000, UP, POLICY)[1] == (Piece(3_500, 4_000, UP),)
+
+
+def test_a_reading_that_began_before_what_is_decided_is_no_news() -> None:
+    """A late answer of a hung call cannot rewrite decided coverage."""
+    track, _ = blind(begin(1_000, UP), 5_000, "agent:hung_call")
+
+    assert read(track, 2_000, LOST, POLICY) == (track, ())
