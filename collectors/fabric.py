@@ -1,8 +1,10 @@
 """What a GPU says of its NVLink domain, decided by four questions at once.
 
 Healthy means: registration completed AND it succeeded AND the GPU is in a clique of a cluster
-AND no field of the health mask holds a bad value. Weaker checks have passed nodes that could
-not run. All fields zero is "no verdict", not healthy; no fabric at all is not a fault.
+AND neither a field of the health mask nor the summary holds a bad value. Weaker checks have
+passed nodes that could not run. All fields zero is "no verdict", not healthy; no fabric at all
+is not a fault. GPUs whose NVLink ends at their own host (HGX) complete with no cluster: the
+membership question is not put to them.
 """
 
 from dataclasses import dataclass
@@ -24,14 +26,17 @@ _BREAKING = (
     (12, 0x3, {0, 1}),  # partition assigned
     (14, 0x3, {0, 1}),  # global fabric manager connected
 )
-_SUMMARY_UNHEALTHY, _SUMMARY_LIMITED = 2, 3
+_KNOWN_MASK = 0xFFFF
+_SUMMARY_NONE, _SUMMARY_HEALTHY, _SUMMARY_UNHEALTHY, _SUMMARY_LIMITED = range(4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FabricInfo:
     """The raw answer: state and status codes, clique, cluster, health mask and summary.
 
-    `mask` and `summary` are None where the driver's struct is too old to have them.
+    `status` means something in state 3 only. `mask` and `summary` are None where the driver's
+    struct is too old to have them. `is_multi_node` says whether this GPU belongs to a domain
+    that spans hosts, so that having no cluster is a fault.
     """
 
     state: int
@@ -40,30 +45,37 @@ class FabricInfo:
     cluster: bytes
     mask: int | None
     summary: int | None
+    is_multi_node: bool = True
 
 
 def judge(info: FabricInfo) -> FabricState:
     """Return the one word for a raw answer."""
     if info.state == _NOT_SUPPORTED:
         return FabricState.UNSUPPORTED
-    if info.state in {_NOT_STARTED, _IN_PROGRESS} or info.status != 0:
+    if info.state in {_NOT_STARTED, _IN_PROGRESS}:
         return FabricState.NOT_READY
     if info.state != _COMPLETED:
         return FabricState.UNKNOWN
-    if info.clique == 0 or not any(info.cluster):
+    if info.status != 0 or (info.is_multi_node and not _is_member(info)):
         return FabricState.NOT_READY
     return _judge_health(info)
 
 
+def _is_member(info: FabricInfo) -> bool:
+    return info.clique != 0 and any(info.cluster)
+
+
 def _judge_health(info: FabricInfo) -> FabricState:
-    mask, summary = info.mask or 0, info.summary or 0
-    if summary == _SUMMARY_UNHEALTHY or any(_bad(mask, field) for field in _BREAKING):
+    mask, summary = (info.mask or 0) & _KNOWN_MASK, info.summary or _SUMMARY_NONE
+    if summary == _SUMMARY_UNHEALTHY or any(_is_bad(mask, field) for field in _BREAKING):
         return FabricState.UNHEALTHY
-    if summary == _SUMMARY_LIMITED or any(_bad(mask, field) for field in _DEGRADING):
+    if summary == _SUMMARY_LIMITED or any(_is_bad(mask, field) for field in _DEGRADING):
         return FabricState.DEGRADED
+    if summary not in {_SUMMARY_NONE, _SUMMARY_HEALTHY}:
+        return FabricState.UNKNOWN
     return FabricState.HEALTHY if mask or summary else FabricState.UNKNOWN
 
 
-def _bad(mask: int, field: tuple[int, int, set[int]]) -> bool:
+def _is_bad(mask: int, field: tuple[int, int, set[int]]) -> bool:
     shift, width, good = field
     return (mask >> shift) & width not in good

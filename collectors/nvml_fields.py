@@ -7,12 +7,14 @@ id, scope, timestamp µs, latency µs, value type, return code, eight bytes of v
 
 import ctypes
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from collectors.device import Missing, Quantity
 
 ENTRY = struct.Struct("<IIqqII8s")
+_CODE = struct.Struct("<I")
+_CODE_OFFSET = 28
 _DECODERS = {
     0: struct.Struct("<d"),
     1: struct.Struct("<I4x"),
@@ -24,7 +26,9 @@ _DECODERS = {
 }
 
 RECOVERY_ACTION = 230
-SUCCESS, NOT_SUPPORTED, NO_PERMISSION, INVALID_ARGUMENT = 0, 3, 4, 2
+SUCCESS, UNINITIALIZED, INVALID_ARGUMENT, NOT_SUPPORTED, NO_PERMISSION = 0, 1, 2, 3, 4
+FUNCTION_NOT_FOUND, GPU_IS_LOST, RESET_REQUIRED, BAD_VERSION, DEPRECATED = 13, 15, 16, 25, 26
+_UNSUPPORTED = {NOT_SUPPORTED, FUNCTION_NOT_FOUND, BAD_VERSION, DEPRECATED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,16 @@ class Field:
     scope: int
     quantity: Quantity | None
     factor: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the driver wrote into one entry; the value means nothing unless the code is 0."""
+
+    field: Field
+    code: int
+    value_type: int
+    value: bytes
 
 
 MILLI = 0.001
@@ -63,7 +77,8 @@ PLAUSIBLE: dict[Quantity, tuple[float, float]] = {
     Quantity.MEMORY_UTILISATION_RATIO: (0, 1),
 }
 
-_ASK = struct.Struct("<II")
+Call = Callable[[int, object], int]
+"""The driver's call: `(count, array) -> return code`."""
 
 
 class FieldBatch:
@@ -72,52 +87,86 @@ class FieldBatch:
     def __init__(self, fields: Sequence[Field] = BATCH) -> None:
         """Lay the array out once."""
         self.fields = tuple(fields)
-        self._buffer = ctypes.create_string_buffer(ENTRY.size * (len(self.fields) + 1))
-        self._used = ENTRY.size * len(self.fields)
+        blank = [ENTRY.pack(one.number, one.scope, 0, 0, 0, 0, bytes(8)) for one in self.fields]
+        self._blank = b"".join(blank)
+        self._buffer = ctypes.create_string_buffer(len(self._blank) + ENTRY.size)
+        self._filled = memoryview(self._buffer)[: len(self._blank)]
 
-    def ask(self, call: Callable[[int, object], int]) -> int:
-        """Fill the array by one call `(count, array) -> return code` and return that code."""
-        for number, field in enumerate(self.fields):
-            _ASK.pack_into(self._buffer, number * ENTRY.size, field.number, field.scope)
+    def ask(self, call: Call) -> int:
+        """Fill the array by one call and return its code."""
+        self._filled[:] = self._blank  # type: ignore[assignment, unused-ignore]  # nothing of the last answer stays
         return call(len(self.fields), self._buffer)
 
-    def entries(self) -> list[tuple[Field, int, int, bytes]]:
-        """Return (field, return code, value type, value bytes) of each entry."""
-        raw = memoryview(self._buffer)[: self._used]
+    def ask_singly(self, call: Call) -> int:
+        """Fill the array by one call a field; a refused field carries the call's own code.
+
+        Returns:
+            0 when any field was answered, else the code of the last refusal.
+        """
+        codes = [self._ask_one(call, offset) for offset in range(0, len(self._blank), ENTRY.size)]
+        return SUCCESS if SUCCESS in codes else codes[-1]
+
+    def _ask_one(self, call: Call, offset: int) -> int:
+        end = offset + ENTRY.size
+        self._filled[offset:end] = self._blank[offset:end]  # the entry before may have run over it
+        code = call(1, ctypes.byref(self._buffer, offset))
+        if code != SUCCESS:
+            _CODE.pack_into(self._buffer, offset + _CODE_OFFSET, code)
+        return code
+
+    def answers(self) -> list[Answer]:
+        """Return what each entry holds now, in the order of the fields."""
         return [
-            (field, code, kind, value)
-            for field, (_, _, _, _, kind, code, value) in zip(self.fields, ENTRY.iter_unpack(raw), strict=True)
+            Answer(field, code, value_type, value)
+            for field, (_, _, _, _, value_type, code, value) in zip(
+                self.fields, ENTRY.iter_unpack(self._filled), strict=True
+            )
         ]
 
 
-def decode(kind: int, value: bytes) -> float | None:
+def decode(value_type: int, value: bytes) -> float | None:
     """Return the number that eight bytes hold by their value type; None for an unknown type."""
-    decoder = _DECODERS.get(kind)
+    decoder = _DECODERS.get(value_type)
     return decoder.unpack(value)[0] if decoder is not None else None
 
 
 def missing_for(code: int) -> Missing:
-    """Return why a value is absent, by NVML's return code; a wrong scope means unsupported."""
-    if code in {NOT_SUPPORTED, INVALID_ARGUMENT}:
+    """Return why a whole call gave nothing, by NVML's return code."""
+    if code in _UNSUPPORTED:
         return Missing.UNSUPPORTED
     return Missing.FORBIDDEN if code == NO_PERMISSION else Missing.FAILED
 
 
-def sift(
-    entries: Sequence[tuple[Field, int, int, bytes]],
-    values: dict[Quantity, float],
-    missing: dict[Quantity, Missing],
-) -> int | None:
-    """Sort entries into values and missing, in base units; return the recovery action if read."""
+def missing_field_for(code: int) -> Missing:
+    """Return why a field is absent; a scope that this GPU does not know means unsupported."""
+    return Missing.UNSUPPORTED if code == INVALID_ARGUMENT else missing_for(code)
+
+
+def is_silenced(answers: Iterable[Answer]) -> bool:
+    """Return whether no quantity was answered although at least one should have been."""
+    codes = {answer.code for answer in answers if answer.field.quantity is not None}
+    return SUCCESS not in codes and telling_code(codes) is not None
+
+
+def telling_code(codes: Iterable[int]) -> int | None:
+    """Return the code that says most about the GPU as a whole; None if all are by design."""
+    failed = {code for code in codes if code != SUCCESS and missing_field_for(code) is Missing.FAILED}
+    first = next((code for code in (UNINITIALIZED, GPU_IS_LOST, RESET_REQUIRED) if code in failed), None)
+    return first if first is not None else min(failed, default=None)
+
+
+def sift(answers: Iterable[Answer], values: dict[Quantity, float], missing: dict[Quantity, Missing]) -> int | None:
+    """Sort answers into values and missing, in base units; return the recovery action if read."""
     action = None
-    for field, code, kind, raw in entries:
-        number = decode(kind, raw) if code == SUCCESS else None
-        if field.quantity is None:
+    for answer in answers:
+        quantity = answer.field.quantity
+        number = decode(answer.value_type, answer.value) if answer.code == SUCCESS else None
+        if quantity is None:
             action = int(number) if number is not None else None
         elif number is None:
-            missing[field.quantity] = missing_for(code) if code != SUCCESS else Missing.FAILED
+            missing[quantity] = missing_field_for(answer.code) if answer.code != SUCCESS else Missing.FAILED
         else:
-            keep(field.quantity, number * field.factor, values, missing)
+            keep(quantity, number * answer.field.factor, values, missing)
     return action
 
 

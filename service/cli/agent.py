@@ -36,12 +36,12 @@ def agent(
 
     Without a GPU: threenines agent --mock quiet --to http://127.0.0.1:9909 --rack r0001 --tray 7 --spool ./spool
     """
-    from collectors.agent import Agent, AgentSettings  # noqa: PLC0415
-    from collectors.clock import SystemClock, host_boot  # noqa: PLC0415
-    from collectors.exporter import serve as serve_metrics  # noqa: PLC0415
-    from collectors.spool import DiskSpool  # noqa: PLC0415
-    from service.bus.http import HttpPublisher  # noqa: PLC0415
-    from service.logs import configure  # noqa: PLC0415
+    from collectors.agent import Agent, AgentSettings
+    from collectors.clock import SystemClock, host_boot
+    from collectors.exporter import serve as serve_metrics
+    from collectors.spool import DiskSpool
+    from service.bus.http import HttpPublisher
+    from service.logs import configure
 
     configure(verbose=verbose)
     host, port = address(listen)
@@ -73,15 +73,15 @@ def agent(
 
 def _device(mock: str | None, node: str, now_ms: int) -> tuple["Device", int]:
     if mock is None:
-        from collectors.nvml import NvmlDevice  # noqa: PLC0415
+        from collectors.nvml import NvmlDevice
 
         return NvmlDevice(), 0
-    from collectors.clock import SystemClock  # noqa: PLC0415
-    from collectors.mock import MockDevice  # noqa: PLC0415
-    from collectors.racks import World  # noqa: PLC0415
-    from collectors.scenario import load  # noqa: PLC0415
-    from service.core.limits import DAY_MS  # noqa: PLC0415
-    from service.core.model import Span  # noqa: PLC0415
+    from collectors.clock import SystemClock
+    from collectors.mock import MockDevice
+    from collectors.racks import World
+    from collectors.scenario import load
+    from service.core.limits import DAY_MS
+    from service.core.model import Span
 
     world = World(load(mock), Span(now_ms, now_ms + 366 * DAY_MS))
     if node not in world.nodes:

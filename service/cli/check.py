@@ -22,7 +22,7 @@ def check(
 
     Example: threenines check deploy/examples/demo.yaml
     """
-    from service.contracts import inspect  # noqa: PLC0415
+    from service.contracts import inspect
 
     as_json = is_json(output)
     contract, findings = inspect(file)

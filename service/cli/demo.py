@@ -55,24 +55,24 @@ def demo(
 
 
 def _list() -> None:
-    from collectors.scenario import load, shipped  # noqa: PLC0415
+    from collectors.scenario import load, shipped
 
     for name in shipped():
         print(f"{name:<12} {load(name).summary}")
 
 
 def _site(scenario: str, directory: Path) -> "DemoSite":
-    import logging  # noqa: PLC0415
+    import logging
 
-    import structlog  # noqa: PLC0415
+    import structlog
 
-    from collectors.racks import World  # noqa: PLC0415
-    from collectors.scenario import load  # noqa: PLC0415
-    from service.contracts import load as load_contract  # noqa: PLC0415
-    from service.core.model import Span  # noqa: PLC0415
-    from service.core.periods import month_span, parse_utc  # noqa: PLC0415
-    from service.demo import DemoSite  # noqa: PLC0415
-    from service.ledger.store import SqlLedger  # noqa: PLC0415
+    from collectors.racks import World
+    from collectors.scenario import load
+    from service.contracts import load as load_contract
+    from service.core.model import Span
+    from service.core.periods import month_span, parse_utc
+    from service.demo import DemoSite
+    from service.ledger.store import SqlLedger
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     contract = load_contract(Path(str(files("service") / "data" / "demo.yaml")))
@@ -83,7 +83,7 @@ def _site(scenario: str, directory: Path) -> "DemoSite":
 
 
 def _replay_headless(site: "DemoSite") -> None:
-    from service.core.limits import DAY_MS  # noqa: PLC0415
+    from service.core.limits import DAY_MS
 
     window = site.world.window
     terminal = sys.stderr.isatty()
@@ -96,10 +96,10 @@ def _replay_headless(site: "DemoSite") -> None:
 
 
 def _watch(site: "DemoSite", listen: str, replay_seconds: float, live_seconds: float) -> None:
-    from rich.live import Live  # noqa: PLC0415
+    from rich.live import Live
 
-    from service.api import HttpInbox, Listen, Server, Views, create_api  # noqa: PLC0415
-    from service.cli.options import address  # noqa: PLC0415
+    from service.api import HttpInbox, Listen, Server, Views, create_api
+    from service.cli.options import address
 
     host, port = address(listen)
     views = Views(metrics=site.service.metrics, ready=site.service.ready)
@@ -140,7 +140,7 @@ def _run_live(site: "DemoSite", seconds: float, show: Any) -> None:  # noqa: ANN
 
 
 def _finish(site: "DemoSite", scenario: str, *, as_json: bool) -> None:
-    from service.core.periods import utc_text  # noqa: PLC0415
+    from service.core.periods import utc_text
 
     window = site.world.window
     results = site.results()
@@ -161,11 +161,11 @@ def _finish(site: "DemoSite", scenario: str, *, as_json: bool) -> None:
 
 
 def _view(site: "DemoSite", url: str, phase: str) -> "RenderableType":
-    from rich.console import Group  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+    from rich.console import Group
+    from rich.table import Table
 
-    from service.core.periods import utc_text  # noqa: PLC0415
-    from service.demo import rack_rows  # noqa: PLC0415
+    from service.core.periods import utc_text
+    from service.demo import rack_rows
 
     now_ms = site.clock.now_ms()
     racks = Table(title=f"{phase}: {utc_text(now_ms)[:19]} (simulated time)   {url}")

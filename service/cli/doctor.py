@@ -52,7 +52,7 @@ def _bindings() -> Check:
 
 
 def _driver() -> Check:
-    from collectors.nvml import NvmlDevice  # noqa: PLC0415
+    from collectors.nvml import NvmlDevice
 
     device = NvmlDevice()
     try:

@@ -24,9 +24,9 @@ def import_spans(
 
     Example: threenines import spans.csv --ledger sqlite:///history.db
     """
-    from service import backfill  # noqa: PLC0415
-    from service.clock import SystemClock  # noqa: PLC0415
-    from service.ledger.store import SqlLedger  # noqa: PLC0415
+    from service import backfill
+    from service.clock import SystemClock
+    from service.ledger.store import SqlLedger
 
     as_json = is_json(output)
     book = SqlLedger(ledger)
@@ -57,11 +57,11 @@ def statement(
 
     Example: threenines statement --contract c.yaml --ledger sqlite:///t.db --tenant reflection --month 2026-07 -o json
     """
-    from service.contracts import load  # noqa: PLC0415
-    from service.core.periods import parse_utc  # noqa: PLC0415
-    from service.ledger.store import SqlLedger  # noqa: PLC0415
-    from service.projection import history_of  # noqa: PLC0415
-    from service.statement import draw  # noqa: PLC0415
+    from service.contracts import load
+    from service.core.periods import parse_utc
+    from service.ledger.store import SqlLedger
+    from service.projection import history_of
+    from service.statement import draw
 
     as_json = is_json(output)
     terms = load(contract)
@@ -86,8 +86,8 @@ def statement(
 
 
 def _table(drawn: dict) -> None:  # type: ignore[type-arg]
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+    from rich.console import Console
+    from rich.table import Table
 
     table = Table(title=f"{drawn['tenant']} {drawn['period']['from']} to {drawn['period']['to']}")
     for name in ("objective", "target", "lo", "hi", "settled", "met", "down GPU-h", "unknown GPU-h", "credit"):

@@ -18,8 +18,8 @@ def scan(output: Annotated[str, typer.Option("-o", "--output", help="table or js
 
     Example: threenines scan -o json
     """
-    from collectors.judgement import look  # noqa: PLC0415
-    from collectors.nvml import NvmlDevice  # noqa: PLC0415
+    from collectors.judgement import look
+    from collectors.nvml import NvmlDevice
 
     as_json = is_json(output)
     device = NvmlDevice()
@@ -59,8 +59,8 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 -- any nest of values
 
 
 def _table(node: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+    from rich.console import Console
+    from rich.table import Table
 
     console = Console() if sys.stdout.isatty() else Console(width=_WIDE)
     console.print(" ".join(f"{name}={value}" for name, value in node.items() if value is not None), highlight=False)

@@ -23,13 +23,13 @@ def serve(
 
     Example: threenines serve --contract deploy/examples/demo.yaml --ledger sqlite:///threenines.db
     """
-    from service.api import HttpInbox, Listen, Server, Views, create_api  # noqa: PLC0415
-    from service.app import Service  # noqa: PLC0415
-    from service.clock import SystemClock  # noqa: PLC0415
-    from service.contracts import load  # noqa: PLC0415
-    from service.ledger.store import SqlLedger  # noqa: PLC0415
-    from service.logs import configure  # noqa: PLC0415
-    from service.tokens import Tokens  # noqa: PLC0415
+    from service.api import HttpInbox, Listen, Server, Views, create_api
+    from service.app import Service
+    from service.clock import SystemClock
+    from service.contracts import load
+    from service.ledger.store import SqlLedger
+    from service.logs import configure
+    from service.tokens import Tokens
 
     configure(verbose=verbose)
     host, port = address(listen)

@@ -151,12 +151,17 @@ def _booked(ledger: SqlLedger) -> dict[tuple[str, str], list[Piece]]:
 
 def test_fifty_kills_lose_nothing_and_count_nothing_twice(tmp_path: Path) -> None:
     """After 50 kill -9 of agent or service the ledger equals an oracle that saw every record."""
-    chance = random.Random(20260701)
+    kill_and_compare(tmp_path, KILLS, seed=20260701)
+
+
+def kill_and_compare(tmp_path: Path, kills: int, seed: int) -> None:
+    """Kill so many times at random instants, let all settle, and compare ledger and oracle."""
+    chance = random.Random(seed)
     killed = {"agent": 0, "service": 0}
     with FakeDriver() as driver:
         site = Site(tmp_path, driver)
         oracle = Oracle(site.spool, tmp_path / "archive")
-        for _ in range(KILLS):
+        for _ in range(kills):
             time.sleep(chance.uniform(0.3, 2.0))
             _disturb(driver, chance)
             killed[site.kill_one(chance)] += 1
@@ -176,7 +181,7 @@ def test_fifty_kills_lose_nothing_and_count_nothing_twice(tmp_path: Path) -> Non
     runs = {run for run, _ in facts}
     last = {run: max(seq for other, seq in facts if other == run) for run in runs}
 
-    assert min(killed.values()) >= 10, killed
+    assert min(killed.values()) >= kills // 5, killed
     assert refused == []
     assert ledger.first_broken() is None
     assert events == sorted(key for key, fact in facts.items() if fact["type"] == "node.event")

@@ -73,7 +73,7 @@ def test_what_is_not_our_message_is_refused_with_a_reason(change: dict[str, Any]
 @pytest.mark.parametrize("cut", [1, 10, 100, 300])
 def test_truncated_json_is_malformed(cut: int) -> None:
     """Bytes that end early are refused."""
-    with pytest.raises(WireError, match="truncated|malformed|EOF|unexpected"):
+    with pytest.raises(WireError, match=r"truncated|malformed"):
         wire.decode_fact(json.dumps(OBSERVED).encode()[:-cut])
 
 
