@@ -7,10 +7,12 @@ is not a fault. GPUs whose NVLink ends at their own host (HGX) complete with no 
 membership question is not put to them.
 """
 
+import struct
 from dataclasses import dataclass
 
 from collectors.device import FabricState
 
+_STRUCT = struct.Struct("<4x16sIIB3xI")  # version, cluster, status, clique, state, health mask
 _NOT_SUPPORTED, _NOT_STARTED, _IN_PROGRESS, _COMPLETED = range(4)
 
 # (shift, mask, values that are no fault); a two-bit field is 0 n/a, 1 yes, 2 no
@@ -46,6 +48,23 @@ class FabricInfo:
     mask: int | None
     summary: int | None
     is_multi_node: bool = True
+
+
+def unpack(raw: bytes, *, is_multi_node: bool) -> FabricInfo:
+    """Return the raw answer from the bytes of NVML's struct, version 3 or 2.
+
+    The state is one byte followed by padding, which drivers leave as it was; bindings read four.
+    """
+    cluster, status, clique, state, mask = _STRUCT.unpack_from(raw)
+    return FabricInfo(
+        state=state,
+        status=status,
+        clique=clique,
+        cluster=cluster,
+        mask=mask,
+        summary=raw[_STRUCT.size] if len(raw) > _STRUCT.size else None,
+        is_multi_node=is_multi_node,
+    )
 
 
 def judge(info: FabricInfo) -> FabricState:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pynvml
 
+from collectors.clock import SystemClock
 from collectors.device import (
     Access,
     DeviceEvent,
@@ -23,48 +24,56 @@ from collectors.device import (
     Quantity,
     Reading,
 )
-from collectors.fabric import FabricInfo, judge
-from collectors.nvml_fields import BATCH, FieldBatch, keep, missing_for, sift
+from collectors.fabric import judge, unpack
+from collectors.nvml_fields import (
+    BAD_VERSION,
+    FUNCTION_NOT_FOUND,
+    GPU_IS_LOST,
+    NOT_SUPPORTED,
+    RESET_REQUIRED,
+    SUCCESS,
+    UNINITIALIZED,
+    UNKNOWN,
+    FieldBatch,
+    keep,
+    missing_field_for,
+    missing_for,
+    sift,
+    telling,
+)
+from collectors.nvml_lock import TIMEOUT, FieldLock
 from service.core import limits
 from service.core.errors import DeviceGone, DriverUnavailable
+from service.core.ports import Clock
 
-_UNINITIALIZED, _TIMEOUT, _LOST, _RESET_REQUIRED, _BAD_VERSION = 1, 10, 15, 16, 25
+_NOT_FOUND, _VERSION_MISMATCH = 6, 18
 _WANTED_EVENTS = 0xFE0A
 _XID_EVENT = 0x8
 _DRAIN_MAX = 1_024
+_FIND_AGAIN_READS = 5  # how often a lost GPU is looked for by its UUID
 _CAUSES = {
+    UNINITIALIZED: ("driver:reloaded", "the driver is being reloaded: wait, it is tried again"),
+    4: ("agent:unreadable", "give the agent read access to /dev/nvidiactl and /dev/nvidia*"),
     9: ("driver:not_loaded", "load the NVIDIA kernel module (modprobe nvidia)"),
     12: ("driver:library_missing", "install the driver's user space (libnvidia-ml.so.1)"),
-    18: ("driver:version_mismatch", "library and kernel module differ: reload the module or reboot"),
+    _VERSION_MISMATCH: ("driver:version_mismatch", "library and kernel module differ: reload the module or reboot"),
 }
-_ACCESS = {_LOST: Access.LOST, _RESET_REQUIRED: Access.RESET_REQUIRED}
+_OTHER_CAUSE = ("agent:unreadable", "see the kernel log (dmesg) for what the driver says")
+_ACCESS = {GPU_IS_LOST: Access.LOST, RESET_REQUIRED: Access.RESET_REQUIRED}
+_FINAL = {SUCCESS, UNINITIALIZED, TIMEOUT, *_ACCESS}  # asking field by field would tell no more
+_NO_SUCH_CALL = {NOT_SUPPORTED, FUNCTION_NOT_FOUND, BAD_VERSION}
+
+_Values = dict[Quantity, float]
+_Absent = dict[Quantity, Missing]
 
 
-class FieldLock:
-    """Serialises field-value calls; a holder that overruns its deadline loses the lock.
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a GPU of a multi-node NVLink rack sits; other GPUs have none."""
 
-    The vendor has serialised these calls itself after an incident. A hung holder must not
-    blind its tray-mates: after the deadline the lock is replaced and the others go on.
-    """
-
-    def __init__(self, deadline_seconds: float = limits.CALL_DEADLINE_MS / 2000) -> None:
-        """Begin unlocked."""
-        self._deadline = deadline_seconds
-        self._lock = threading.Lock()
-        self.lost_by_holders = 0
-
-    def call(self, function: Callable[[], int]) -> int:
-        """Run a call under the lock; a holder that overruns has it taken away."""
-        lock = self._lock
-        if not lock.acquire(timeout=self._deadline):
-            self.lost_by_holders += 1
-            lock = threading.Lock()
-            lock.acquire()
-            self._lock = lock
-        try:
-            return function()
-        finally:
-            lock.release()
+    chassis_serial: str
+    slot: int
+    tray: int
 
 
 @dataclass(slots=True)
@@ -73,73 +82,89 @@ class _Gpu:
 
     identity: GpuIdentity
     handle: Any
+    fabric: Any
+    temperature: Any
+    utilisation: Any
+    number: ctypes.c_uint
+    place: _Place | None
     batch: FieldBatch = field(default_factory=FieldBatch)
-    utilisation: Any = field(default_factory=pynvml.c_nvmlUtilization_t)
-    fabric: Any = None
-    temperature: Any = None
+    dropped: _Absent = field(default_factory=dict)  # fields that would spoil the batch
+    is_split: bool = False  # asked field by field, in vain
+    lost_reads: int = 0  # since it last answered
+    fabric_raw: bytes = b""  # the last answer, and what was made of it
+    fabric_state: FabricState = FabricState.UNKNOWN
 
 
 class NvmlDevice:
     """All GPUs that the driver of this host shows; see `collectors.device.Device`."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
         """Touch nothing before `open`."""
+        self._clock = clock or SystemClock()
         self._gpus: dict[str, _Gpu] = {}
         self._uuid_of: dict[int, str] = {}
         self._events: Any = None
-        self._open = False
-        self.field_lock = FieldLock()
+        self._returned: set[str] = set()  # was lost, answers again, announces nothing yet
+        self._is_open = False
+        self._closing = threading.Event()
+        self._waiting = threading.Lock()  # held while the driver may be using the event set
         self._functions: dict[str, Callable[..., int]] = {}
+        self.field_lock = FieldLock(self._clock)
 
     def open(self) -> Inventory:
         """Initialise NVML, take the inventory, subscribe to events."""
-        if not hasattr(pynvml, "nvmlDeviceGetGpuFabricInfoV"):
-            msg = "the module pynvml is not NVIDIA's: remove the package `pynvml`, keep `nvidia-ml-py`"
-            raise DriverUnavailable("driver:library_missing", msg)
+        _refuse_other_bindings()
+        self.close()
         try:
             pynvml.nvmlInit()
-            self._open = True
-            self._functions = {name: self._pointer(name) for name in _HOT}
-            self._gpus = {gpu.identity.uuid: gpu for gpu in _found()}
-            masks = self._subscribe()
-            return _inventory(tuple(gpu.identity for gpu in self._gpus.values()), masks)
+            self._is_open = True
+            return self._take_in()
         except pynvml.NVMLError as error:
             self.close()
-            cause, mend = _CAUSES.get(error.value, ("driver:not_loaded", "see the driver's log"))
-            raise DriverUnavailable(cause, f"NVML: {error}: {mend}") from error
+            cause, mend = _CAUSES.get(error.value, _OTHER_CAUSE)
+            raise DriverUnavailable(cause, f"NVML: {error} (code {error.value}): {mend}") from error
 
-    @staticmethod
-    def _pointer(name: str) -> Callable[..., int]:
-        pointer: Callable[..., int] = pynvml._nvmlGetFunctionPointer(name)  # noqa: SLF001 -- the bindings offer no raw call
-        return pointer
+    def _take_in(self) -> Inventory:
+        self._closing.clear()
+        self._functions = {name: _pointer(name) for name in _HOT}
+        self.field_lock = FieldLock(self._clock)  # a call that hangs from before keeps the old one
+        self._gpus = {gpu.identity.uuid: gpu for gpu in _found()}
+        self._uuid_of = {_address(gpu.handle): uuid for uuid, gpu in self._gpus.items()}
+        self._returned = set()
+        masks = self._subscribe()
+        return _inventory(list(self._gpus.values()), masks)
 
     def close(self) -> None:
         """Let go of events and library; idempotent."""
-        if not self._open:
+        if not self._is_open:
             return
-        self._open = False
+        self._is_open = False
+        self._closing.set()
         events, self._events = self._events, None
-        for release in ([lambda: pynvml.nvmlEventSetFree(events)] if events is not None else []) + [
-            pynvml.nvmlShutdown
-        ]:
-            try:
-                release()
-            except pynvml.NVMLError:  # after a reload both are void already
-                continue
+        # A set that is still being waited on is left to the driver's shutdown, not pulled away.
+        if self._waiting.acquire(timeout=2 * limits.EVENT_WAIT_MS / 1000):
+            _free(events)
+            self._waiting.release()
+        _optional(pynvml.nvmlShutdown)  # after a reload it is void already
+
+    # Reading
 
     def read(self, gpu: str) -> Reading:
         """Collect one GPU: one field batch, temperature, utilisation, fabric."""
         known = self._gpus[gpu]
-        values: dict[Quantity, float] = {}
-        missing: dict[Quantity, Missing] = {}
-        code = self._fields(known)
-        if code != 0:
-            return self._failed(gpu, code)
-        entries = known.batch.entries()
-        codes = {entry[1] for entry in entries}
-        action = sift(entries, values, missing)
-        if 0 not in {code for field, code, _, _ in entries if field.quantity is not None} and codes & _ACCESS.keys():
-            return self._failed(gpu, (codes & _ACCESS.keys()).pop(), action)
+        code = self._find_again(known) or self._fields(known)
+        if code != SUCCESS:
+            return self._failed(known, code)
+        values: _Values = {}
+        missing: _Absent = dict(known.dropped)
+        answers = known.batch.answers()
+        action = sift(answers, values, missing)
+        if not values and Missing.FAILED in missing.values():
+            codes = {answer.code for answer in answers}
+            return self._failed(known, telling(codes), action)  # a GPU that needs a reset still says so
+        if known.lost_reads:
+            known.lost_reads = 0
+            self._returned.add(gpu)
         self._temperature(known, values, missing)
         self._utilisation(known, values, missing)
         return Reading(
@@ -151,132 +176,175 @@ class NvmlDevice:
             fabric=self._fabric(known),
         )
 
-    def _failed(self, gpu: str, code: int, action: int | None = None) -> Reading:
-        if code == _UNINITIALIZED:
-            msg = "the driver was reloaded under us"
-            raise DeviceGone(msg)
+    @staticmethod
+    def _failed(known: _Gpu, code: int, action: int | None = None) -> Reading:
+        _check_reload(code)
+        access = _ACCESS.get(code, Access.FAILED)
+        known.lost_reads += access is Access.LOST
         return Reading(
-            gpu=gpu,
-            access=_ACCESS.get(code, Access.FAILED),
+            gpu=known.identity.uuid,
+            access=access,
             values={},
             missing=dict.fromkeys(Quantity, Missing.FAILED),
-            recovery_action=action,  # a GPU that needs a reset still says so
-            error=f"NVML return code {code}",
+            recovery_action=action,
+            error=f"NVML: {pynvml.NVMLError(code)} (code {code})",
         )
+
+    def _find_again(self, known: _Gpu) -> int:
+        """Look now and then for a lost GPU by its UUID; it may come back under another handle."""
+        if known.lost_reads == 0 or known.lost_reads % _FIND_AGAIN_READS:
+            return SUCCESS
+        try:
+            known.handle = pynvml.nvmlDeviceGetHandleByUUID(known.identity.uuid)
+        except pynvml.NVMLError as error:
+            return GPU_IS_LOST if error.value == _NOT_FOUND else int(error.value)
+        self._uuid_of[_address(known.handle)] = known.identity.uuid
+        return SUCCESS
 
     def _fields(self, known: _Gpu) -> int:
         function = self._functions["nvmlDeviceGetFieldValues"]
+        lock, gpu = self.field_lock, known.identity.uuid
 
         def call(count: int, array: object) -> int:
-            return self.field_lock.call(lambda: function(known.handle, count, array))
+            return lock.call(gpu, lambda: function(known.handle, count, array))
 
         code = known.batch.ask(call)
-        if code in {0, _UNINITIALIZED, *_ACCESS} or len(known.batch.fields) == 1:
+        if code == SUCCESS:
+            known.is_split = False
             return code
-        return self._ask_one_by_one(known, call, code)
-
-    @staticmethod
-    def _ask_one_by_one(known: _Gpu, call: Callable[[int, object], int], code: int) -> int:
-        """Re-ask once, field by field, and keep the fields that do not spoil the batch."""
-        good = [one for one in BATCH if FieldBatch((one,)).ask(call) == 0]
-        if not good:
+        if code in _FINAL or known.is_split:
             return code
-        known.batch = FieldBatch(good)
-        return known.batch.ask(call)
+        codes = known.batch.ask_singly(call)
+        known.is_split = SUCCESS not in codes
+        if known.is_split or UNINITIALIZED in codes:
+            return telling(codes)
+        _drop_culprits(known, codes)
+        return SUCCESS
 
-    def _temperature(self, known: _Gpu, values: dict[Quantity, float], missing: dict[Quantity, Missing]) -> None:
-        if known.temperature is None:
-            known.temperature = pynvml.c_nvmlTemperature_v1_t()
-            known.temperature.version = pynvml.nvmlTemperature_v1
-            known.temperature.sensorType = 0
-        code = self._functions["nvmlDeviceGetTemperatureV"](known.handle, ctypes.byref(known.temperature))
-        if code == 0:
-            keep(Quantity.TEMPERATURE_CELSIUS, known.temperature.temperature, values, missing)
+    def _temperature(self, known: _Gpu, values: _Values, missing: _Absent) -> None:
+        code, celsius = NOT_SUPPORTED, 0
+        if known.temperature is not None:
+            function = self._functions["nvmlDeviceGetTemperatureV"]
+            code = function(known.handle, ctypes.byref(known.temperature))
+            celsius = known.temperature.temperature
+        if code in _NO_SUCH_CALL:
+            known.temperature = None  # this driver only knows the older call
+            code = self._functions["nvmlDeviceGetTemperature"](known.handle, 0, ctypes.byref(known.number))
+            celsius = known.number.value
+        _check_reload(code)
+        if code == SUCCESS:
+            keep(Quantity.TEMPERATURE_CELSIUS, celsius, values, missing)
         else:
             missing[Quantity.TEMPERATURE_CELSIUS] = missing_for(code)
 
-    def _utilisation(self, known: _Gpu, values: dict[Quantity, float], missing: dict[Quantity, Missing]) -> None:
-        code = self._functions["nvmlDeviceGetUtilizationRates"](known.handle, ctypes.byref(known.utilisation))
-        for quantity, percent in (
-            (Quantity.UTILISATION_RATIO, known.utilisation.gpu),
-            (Quantity.MEMORY_UTILISATION_RATIO, known.utilisation.memory),
-        ):
-            if code == 0:
-                keep(quantity, percent / 100, values, missing)
-            else:
-                missing[quantity] = missing_for(code)
+    def _utilisation(self, known: _Gpu, values: _Values, missing: _Absent) -> None:
+        percents = known.utilisation
+        code = self._functions["nvmlDeviceGetUtilizationRates"](known.handle, ctypes.byref(percents))
+        _check_reload(code)
+        if code == SUCCESS:
+            keep(Quantity.UTILISATION_RATIO, percents.gpu / 100, values, missing)
+            keep(Quantity.MEMORY_UTILISATION_RATIO, percents.memory / 100, values, missing)
+        else:
+            why = missing_for(code)
+            missing[Quantity.UTILISATION_RATIO] = missing[Quantity.MEMORY_UTILISATION_RATIO] = why
 
     def _fabric(self, known: _Gpu) -> FabricState:
-        if known.fabric is None:
-            known.fabric = pynvml.c_nvmlGpuFabricInfo_v3_t()
-        info = known.fabric
         function = self._functions["nvmlDeviceGetGpuFabricInfoV"]
-        code = function(known.handle, ctypes.byref(info))
-        if code == _BAD_VERSION and isinstance(info, pynvml.c_nvmlGpuFabricInfo_v3_t):
-            known.fabric = info = pynvml.c_nvmlGpuFabricInfo_v2_t()
-            code = function(known.handle, ctypes.byref(info))
-        if code != 0:
-            return FabricState.UNSUPPORTED if missing_for(code) is Missing.UNSUPPORTED else FabricState.UNKNOWN
-        return judge(
-            FabricInfo(
-                state=info.state & 0xFF,  # one byte in C, four in the bindings
-                status=info.status,
-                clique=info.cliqueId,
-                cluster=bytes(info)[4:20],
-                mask=info.healthMask,
-                summary=getattr(info, "healthSummary", None),
-            )
-        )
+        code = function(known.handle, ctypes.byref(known.fabric))
+        if code == BAD_VERSION and isinstance(known.fabric, pynvml.c_nvmlGpuFabricInfo_v3_t):
+            known.fabric = pynvml.c_nvmlGpuFabricInfo_v2_t()
+            code = function(known.handle, ctypes.byref(known.fabric))
+        _check_reload(code)
+        if code != SUCCESS:
+            return FabricState.UNSUPPORTED if code == NOT_SUPPORTED else FabricState.UNKNOWN
+        raw = bytes(known.fabric)
+        if raw != known.fabric_raw:  # it hardly ever changes
+            known.fabric_raw, known.fabric_state = raw, judge(unpack(raw, is_multi_node=known.place is not None))
+        return known.fabric_state
+
+    # Events
 
     def wait_events(self, timeout_ms: int) -> tuple[DeviceEvent, ...]:
         """Wait for the first event, then take what else is there."""
         found: list[DeviceEvent] = []
-        data = pynvml.c_nvmlEventData_t()
-        wait = self._functions["nvmlEventSetWait_v2"]
-        while len(found) < _DRAIN_MAX:
-            code = wait(self._events, ctypes.byref(data), 0 if found else timeout_ms)
-            if code == 0:
-                found.append(self._event(data))
-                continue
-            if code == _UNINITIALIZED:
-                msg = "the driver was reloaded under us"
-                raise DeviceGone(msg)
-            if code == _LOST:
-                self._resubscribe()
-            break
+        with self._waiting:
+            try:
+                code = self._collect(found, timeout_ms)
+            except pynvml.NVMLError as error:  # a subscription met a driver that went away
+                raise _gone() from error
+        if not found:
+            _check_reload(code)
+            if code != TIMEOUT:  # a driver that refuses to wait must not make us spin
+                self._closing.wait(timeout_ms / 1000)
         return tuple(found)
 
+    def _collect(self, found: list[DeviceEvent], timeout_ms: int) -> int:
+        self._welcome_back()
+        code = self._next_event(found, timeout_ms)
+        if code == GPU_IS_LOST:
+            self._resubscribe()
+            code = self._next_event(found, timeout_ms)
+        while code == SUCCESS and len(found) < _DRAIN_MAX:
+            code = self._next_event(found, 0)
+        return code
+
+    def _next_event(self, found: list[DeviceEvent], timeout_ms: int) -> int:
+        events = self._events
+        if events is None:
+            return NOT_SUPPORTED
+        data = pynvml.c_nvmlEventData_t()
+        code = self._functions["nvmlEventSetWait_v2"](events, ctypes.byref(data), timeout_ms)
+        if code == SUCCESS:
+            found.append(self._event(data))
+        return code
+
     def _event(self, data: Any) -> DeviceEvent:  # noqa: ANN401 -- a ctypes struct of the bindings
-        uuid = self._uuid_of.get(ctypes.cast(data.device, ctypes.c_void_p).value or 0)
         is_xid = data.eventType == _XID_EVENT
         return DeviceEvent(
             kind=DeviceEventKind.XID if is_xid else DeviceEventKind.OTHER,
-            gpu=uuid,
+            gpu=self._uuid_of.get(_address(data.device)),
             event_type=int(data.eventType),
             data=int(data.eventData),
         )
 
-    def _subscribe(self) -> dict[str, int]:
-        self._events = pynvml.nvmlEventSetCreate()
+    def _subscribe(self, but: frozenset[str] = frozenset()) -> dict[str, int]:
+        """Make the event set of all GPUs but these and return what each announces.
+
+        A GPU that refuses is left out: polling still sees it. A driver that refuses all is
+        polled only.
+        """
+        try:
+            self._events = events = pynvml.nvmlEventSetCreate()
+        except pynvml.NVMLError as error:
+            _reraise_reload(error)
+            return {}
         masks: dict[str, int] = {}
         for uuid, gpu in self._gpus.items():
-            try:
-                mask = pynvml.nvmlDeviceGetSupportedEventTypes(gpu.handle) & _WANTED_EVENTS
-                pynvml.nvmlDeviceRegisterEvents(gpu.handle, mask, self._events)
-            except pynvml.NVMLError:  # this GPU announces nothing; polling still sees it
-                continue
-            masks[uuid] = mask
-            self._uuid_of[ctypes.cast(gpu.handle, ctypes.c_void_p).value or 0] = uuid
+            mask, code = _register(gpu, events) if uuid not in but else (0, NOT_SUPPORTED)
+            if code == UNKNOWN:  # leaves the set undefined
+                _free(events)
+                return self._subscribe(but | {uuid})
+            if code == SUCCESS:
+                masks[uuid] = mask
         return masks
 
     def _resubscribe(self) -> None:
-        """Build the event set again without the GPU that was lost while waiting."""
-        pynvml.nvmlEventSetFree(self._events)
-        self._subscribe()
+        """Build the event set again without the GPUs that are lost."""
+        events, self._events = self._events, None
+        _free(events)
+        self._subscribe(frozenset(uuid for uuid, gpu in self._gpus.items() if gpu.lost_reads))
+
+    def _welcome_back(self) -> None:
+        """Subscribe again to GPUs that were lost and answer again."""
+        while self._returned and self._events is not None:
+            gpu = self._gpus.get(self._returned.pop())
+            if gpu is not None:
+                _register(gpu, self._events)
 
 
 _HOT = (
     "nvmlDeviceGetFieldValues",
+    "nvmlDeviceGetTemperature",
     "nvmlDeviceGetTemperatureV",
     "nvmlDeviceGetUtilizationRates",
     "nvmlDeviceGetGpuFabricInfoV",
@@ -284,66 +352,155 @@ _HOT = (
 )
 
 
+def _refuse_other_bindings() -> None:
+    """Refuse the abandoned distribution `pynvml`, which shadows NVIDIA's single file, and old ones.
+
+    Raises:
+        DriverUnavailable: With the package to remove or to install.
+    """
+    if hasattr(pynvml, "__path__") or not hasattr(pynvml, "nvmlDeviceGetGpuFabricInfoV"):
+        msg = f"{pynvml.__file__} is not NVIDIA's pynvml: remove the package `pynvml`, install `nvidia-ml-py`"
+        raise DriverUnavailable("driver:library_missing", msg)
+    if not hasattr(pynvml, "c_nvmlGpuFabricInfo_v3_t"):
+        msg = f"{pynvml.__file__} is too old: install nvidia-ml-py 13.580 or newer"
+        raise DriverUnavailable("driver:library_missing", msg)
+
+
+def _gone() -> DeviceGone:
+    return DeviceGone("the driver was reloaded under us: open again")
+
+
+def _check_reload(code: int) -> None:
+    if code == UNINITIALIZED:
+        raise _gone()
+
+
+def _reraise_reload(error: pynvml.NVMLError) -> None:
+    if error.value in {UNINITIALIZED, _VERSION_MISMATCH}:
+        raise error
+
+
+def _pointer(name: str) -> Callable[..., int]:
+    """Return the library's function; one that an older driver lacks answers that it is not there."""
+    try:
+        pointer: Callable[..., int] = pynvml._nvmlGetFunctionPointer(name)  # noqa: SLF001 -- the bindings offer no raw call
+    except pynvml.NVMLError:
+        return lambda *_: FUNCTION_NOT_FOUND
+    return pointer
+
+
+def _address(handle: Any) -> int:  # noqa: ANN401 -- an opaque pointer of the bindings
+    return ctypes.cast(handle, ctypes.c_void_p).value or 0
+
+
+def _drop_culprits(known: _Gpu, codes: list[int]) -> None:
+    """Leave out of later batches what this GPU refused for good; a failure is asked again."""
+    refused = {
+        one: missing_field_for(code)
+        for one, code in zip(known.batch.fields, codes, strict=True)
+        if code != SUCCESS and missing_field_for(code) is not Missing.FAILED
+    }
+    known.dropped.update((one.quantity, why) for one, why in refused.items() if one.quantity is not None)
+    known.batch = known.batch.without(refused)
+
+
+def _register(gpu: _Gpu, events: Any) -> tuple[int, int]:  # noqa: ANN401
+    """Subscribe to what a GPU supports of what we want; return that mask and the driver's code."""
+    try:
+        mask = int(pynvml.nvmlDeviceGetSupportedEventTypes(gpu.handle)) & _WANTED_EVENTS
+        if mask == 0:
+            return 0, NOT_SUPPORTED
+        pynvml.nvmlDeviceRegisterEvents(gpu.handle, mask, events)
+    except pynvml.NVMLError as error:
+        _reraise_reload(error)
+        return 0, int(error.value)
+    return mask, SUCCESS
+
+
+def _free(events: Any) -> None:  # noqa: ANN401
+    if events is not None:
+        _optional(pynvml.nvmlEventSetFree, events)
+
+
 def _found() -> list[_Gpu]:
     """Return the GPUs that answer, in order of PCI address; a lost one is left out."""
-    found = []
+    places = []
     for index in range(pynvml.nvmlDeviceGetCount()):
         try:
             handle = pynvml.nvmlDeviceGetHandleByIndex(index)
             pci = pynvml.nvmlDeviceGetPciInfo(handle)
-            found.append((pci.domain, pci.bus, pci.device, index, handle, _text(pci.busId)))
         except pynvml.NVMLError as error:
-            if error.value in {_UNINITIALIZED, 18}:
-                raise
-    found.sort(key=lambda one: one[:4])
-    return [_gpu(position, *one[3:]) for position, one in enumerate(found)]
+            _reraise_reload(error)
+            continue
+        places.append(((pci.domain, pci.bus, pci.device, index), handle, _text(pci.busId)))
+    found: list[_Gpu] = []
+    for (*_, index), handle, bus_id in sorted(places, key=lambda place: place[0]):
+        try:
+            found.append(_gpu(_identity(len(found), index, handle, bus_id), handle))
+        except pynvml.NVMLError as error:  # lost a moment ago
+            _reraise_reload(error)
+    return found
 
 
-def _gpu(position: int, index: int, handle: Any, bus_id: str) -> _Gpu:  # noqa: ANN401
-    identity = GpuIdentity(
-        uuid=_text(pynvml.nvmlDeviceGetUUID(handle)),
+def _identity(position: int, index: int, handle: Any, bus_id: str) -> GpuIdentity:  # noqa: ANN401
+    uuid = _text(pynvml.nvmlDeviceGetUUID(handle))
+    return GpuIdentity(
+        uuid=uuid,
         position=position,
         index=index,
-        module=_text(_optional(pynvml.nvmlDeviceGetSerial, handle) or ""),
+        module=_text(_optional(pynvml.nvmlDeviceGetSerial, handle) or uuid),  # no serial: a module of its own
         module_id=_optional(pynvml.nvmlDeviceGetModuleId, handle),
         name=_text(pynvml.nvmlDeviceGetName(handle)),
         pci_bus_id=bus_id,
         minor=_optional(pynvml.nvmlDeviceGetMinorNumber, handle),
     )
-    return _Gpu(identity, handle)
 
 
-def _inventory(gpus: tuple[GpuIdentity, ...], masks: dict[str, int]) -> Inventory:
-    place = _platform(gpus[0].index) if gpus else None
+def _gpu(identity: GpuIdentity, handle: Any) -> _Gpu:  # noqa: ANN401
+    temperature = pynvml.c_nvmlTemperature_v1_t()
+    temperature.version, temperature.sensorType = pynvml.nvmlTemperature_v1, 0
+    return _Gpu(
+        identity,
+        handle,
+        fabric=pynvml.c_nvmlGpuFabricInfo_v3_t(),
+        temperature=temperature,
+        utilisation=pynvml.c_nvmlUtilization_t(),
+        number=ctypes.c_uint(),
+        place=_place(handle),
+    )
+
+
+def _inventory(gpus: list[_Gpu], masks: dict[str, int]) -> Inventory:
+    place = next((gpu.place for gpu in gpus if gpu.place is not None), None)
     return Inventory(
-        gpus=gpus,
+        gpus=tuple(gpu.identity for gpu in gpus),
         driver_version=_text(pynvml.nvmlSystemGetDriverVersion()),
         nvml_version=_text(pynvml.nvmlSystemGetNVMLVersion()),
         cuda_version=pynvml.nvmlSystemGetCudaDriverVersion_v2(),
-        chassis_serial=place[0] if place else None,
-        slot=place[1] if place else None,
-        tray=place[2] if place else None,
+        chassis_serial=place.chassis_serial if place else None,
+        slot=place.slot if place else None,
+        tray=place.tray if place else None,
         event_types=masks,
     )
 
 
-def _platform(index: int) -> tuple[str, int, int] | None:
-    """Return chassis serial, slot and tray from the struct's raw bytes.
+def _place(handle: Any) -> _Place | None:  # noqa: ANN401
+    """Return where a GPU sits in its rack, from the struct's raw bytes; None outside racks.
 
     The bindings declare bytes as characters: reading members decodes them and raises.
     """
     info = pynvml.c_nvmlPlatformInfo_v2_t()
     try:
-        pynvml.nvmlDeviceGetPlatformInfo(pynvml.nvmlDeviceGetHandleByIndex(index), ctypes.byref(info))
+        pynvml.nvmlDeviceGetPlatformInfo(handle, ctypes.byref(info))
     except pynvml.NVMLError:
         return None
     raw = bytes(info)
-    return raw[20:36].split(b"\0")[0].decode("ascii", "replace"), raw[36], raw[37]
+    return _Place(raw[20:36].split(b"\0")[0].decode("ascii", "replace"), slot=raw[36], tray=raw[37])
 
 
-def _optional(function: Callable[[Any], Any], handle: Any) -> Any:  # noqa: ANN401
+def _optional(function: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401
     try:
-        return function(handle)
+        return function(*arguments)
     except pynvml.NVMLError:
         return None
 

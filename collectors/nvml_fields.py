@@ -7,8 +7,9 @@ id, scope, timestamp µs, latency µs, value type, return code, eight bytes of v
 
 import ctypes
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from collectors.device import Missing, Quantity
 
@@ -27,7 +28,9 @@ _DECODERS = {
 
 RECOVERY_ACTION = 230
 SUCCESS, UNINITIALIZED, INVALID_ARGUMENT, NOT_SUPPORTED, NO_PERMISSION = 0, 1, 2, 3, 4
-FUNCTION_NOT_FOUND, GPU_IS_LOST, RESET_REQUIRED, BAD_VERSION, DEPRECATED = 13, 15, 16, 25, 26
+FUNCTION_NOT_FOUND, GPU_IS_LOST, RESET_REQUIRED, BAD_VERSION, DEPRECATED, UNKNOWN = 13, 15, 16, 25, 26, 999
+_TELLING = (UNINITIALIZED, GPU_IS_LOST, RESET_REQUIRED)  # what they say holds beyond the one call
+_NO_NUMBER = 0xFFFFFFFF  # what drivers write where there is no answer
 _UNSUPPORTED = {NOT_SUPPORTED, FUNCTION_NOT_FOUND, BAD_VERSION, DEPRECATED}
 
 
@@ -41,8 +44,7 @@ class Field:
     factor: float
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What the driver wrote into one entry; the value means nothing unless the code is 0."""
 
     field: Field
@@ -89,37 +91,44 @@ class FieldBatch:
         self.fields = tuple(fields)
         blank = [ENTRY.pack(one.number, one.scope, 0, 0, 0, 0, bytes(8)) for one in self.fields]
         self._blank = b"".join(blank)
-        self._buffer = ctypes.create_string_buffer(len(self._blank) + ENTRY.size)
-        self._filled = memoryview(self._buffer)[: len(self._blank)]
+        self._raw = bytearray(len(self._blank) + ENTRY.size)
+        self._used = memoryview(self._raw)[: len(self._blank)]
+        self._array = (ctypes.c_char * len(self._raw)).from_buffer(self._raw)
 
     def ask(self, call: Call) -> int:
         """Fill the array by one call and return its code."""
-        self._filled[:] = self._blank  # type: ignore[assignment, unused-ignore]  # nothing of the last answer stays
-        return call(len(self.fields), self._buffer)
+        self._used[:] = self._blank  # nothing of the last answer stays
+        return call(len(self.fields), self._array)
 
-    def ask_singly(self, call: Call) -> int:
-        """Fill the array by one call a field; a refused field carries the call's own code.
+    def ask_singly(self, call: Call) -> list[int]:
+        """Fill the array by one call a field and return the code of each call.
 
-        Returns:
-            0 when any field was answered, else the code of the last refusal.
+        A field whose call was refused carries that code, as if its entry had been answered so.
         """
-        codes = [self._ask_one(call, offset) for offset in range(0, len(self._blank), ENTRY.size)]
-        return SUCCESS if SUCCESS in codes else codes[-1]
+        return [self._ask_one(call, offset) for offset in range(0, len(self._blank), ENTRY.size)]
 
     def _ask_one(self, call: Call, offset: int) -> int:
         end = offset + ENTRY.size
-        self._filled[offset:end] = self._blank[offset:end]  # the entry before may have run over it
-        code = call(1, ctypes.byref(self._buffer, offset))
+        self._used[offset:end] = self._blank[offset:end]  # the entry before may have run over it
+        code = call(1, ctypes.byref(self._array, offset))
         if code != SUCCESS:
-            _CODE.pack_into(self._buffer, offset + _CODE_OFFSET, code)
+            _CODE.pack_into(self._raw, offset + _CODE_OFFSET, code)
         return code
+
+    def without(self, refused: Container[Field]) -> "FieldBatch":
+        """Return a smaller batch that holds the same answers."""
+        kept = [number for number, one in enumerate(self.fields) if one not in refused]
+        smaller = FieldBatch([self.fields[number] for number in kept])
+        entries = [bytes(self._used[at * ENTRY.size : (at + 1) * ENTRY.size]) for at in kept]
+        smaller._used[:] = b"".join(entries)
+        return smaller
 
     def answers(self) -> list[Answer]:
         """Return what each entry holds now, in the order of the fields."""
         return [
             Answer(field, code, value_type, value)
             for field, (_, _, _, _, value_type, code, value) in zip(
-                self.fields, ENTRY.iter_unpack(self._filled), strict=True
+                self.fields, ENTRY.iter_unpack(self._used), strict=True
             )
         ]
 
@@ -142,17 +151,10 @@ def missing_field_for(code: int) -> Missing:
     return Missing.UNSUPPORTED if code == INVALID_ARGUMENT else missing_for(code)
 
 
-def is_silenced(answers: Iterable[Answer]) -> bool:
-    """Return whether no quantity was answered although at least one should have been."""
-    codes = {answer.code for answer in answers if answer.field.quantity is not None}
-    return SUCCESS not in codes and telling_code(codes) is not None
-
-
-def telling_code(codes: Iterable[int]) -> int | None:
-    """Return the code that says most about the GPU as a whole; None if all are by design."""
-    failed = {code for code in codes if code != SUCCESS and missing_field_for(code) is Missing.FAILED}
-    first = next((code for code in (UNINITIALIZED, GPU_IS_LOST, RESET_REQUIRED) if code in failed), None)
-    return first if first is not None else min(failed, default=None)
+def telling(codes: Collection[int]) -> int:
+    """Return the one of several codes that says most about the GPU as a whole."""
+    failed = (code for code in codes if code != SUCCESS and missing_field_for(code) is Missing.FAILED)
+    return next((code for code in _TELLING if code in codes), min(failed, default=UNKNOWN))
 
 
 def sift(answers: Iterable[Answer], values: dict[Quantity, float], missing: dict[Quantity, Missing]) -> int | None:
@@ -162,7 +164,7 @@ def sift(answers: Iterable[Answer], values: dict[Quantity, float], missing: dict
         quantity = answer.field.quantity
         number = decode(answer.value_type, answer.value) if answer.code == SUCCESS else None
         if quantity is None:
-            action = int(number) if number is not None else None
+            action = int(number) if number is not None and 0 <= number < _NO_NUMBER else None
         elif number is None:
             missing[quantity] = missing_field_for(answer.code) if answer.code != SUCCESS else Missing.FAILED
         else:

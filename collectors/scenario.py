@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from collectors.faults import KINDS, Fault, RackShape, Unit, draw
 from service.core.errors import ConfigurationError
-from service.core.model import NAME_PATTERN, Span
+from service.core.model import NAME, NAME_PATTERN, Span
 
 _DURATION = re.compile(r"^(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?$")
 _TARGET = re.compile(r"^([A-Za-z0-9][A-Za-z0-9_-]*)(?:/t(\d{1,3}))?(?:/g(\d{1,2}))?$")
@@ -123,7 +123,7 @@ def load(name: str) -> Scenario:
     Raises:
         ConfigurationError: If there is no such scenario or it is wrong.
     """
-    path = SHIPPED / f"{name}.yaml" if re.match(NAME_PATTERN, name) else Path(name)
+    path = SHIPPED / f"{name}.yaml" if re.fullmatch(NAME, name) else Path(name)
     try:
         return parse(path.read_text(), str(path.name))
     except OSError as error:

@@ -17,7 +17,7 @@ from service.core import limits
 from service.core.errors import ConfigurationError
 from service.core.facts import Fact, FactKind
 from service.core.health import Health
-from service.core.model import GPU_PATTERN, NAME_PATTERN, Place, Span
+from service.core.model import GPU, NAME, Place, Span
 from service.core.periods import parse_utc
 from service.core.ports import Ledger
 
@@ -116,7 +116,7 @@ def _row(line: int, record: dict[str, str | None]) -> _Row:
     if any("\udc80" <= letter <= "\udcff" for value in text.values() for letter in value):
         msg = "broken UTF-8"
         raise ValueError(msg)
-    if not re.match(GPU_PATTERN, text["gpu"]) or not re.match(NAME_PATTERN, text["rack"]):
+    if not re.fullmatch(GPU, text["gpu"]) or not re.fullmatch(NAME, text["rack"]):
         msg = f"gpu {text['gpu']!r} or rack {text['rack']!r} is no name"
         raise ValueError(msg)
     tray = _TRAY.match(text["tray"])

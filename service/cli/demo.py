@@ -1,6 +1,7 @@
 """`threenines demo`: simulated GB300 racks fail and recover; no GPU, root, container or network."""
 
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -40,6 +41,8 @@ def demo(
     if scenario == "list":
         _list()
         return
+    for number in (signal.SIGINT, signal.SIGTERM):  # a background shell may have switched Ctrl-C off
+        signal.signal(number, signal.default_int_handler)
     directory = Path(tempfile.mkdtemp(prefix="threenines-demo-"))
     try:
         site = _site(scenario, directory)

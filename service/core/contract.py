@@ -125,7 +125,7 @@ class Lease(_Model):
     def _selectors(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for text in value:
             for rack in _racks(text):
-                if _SELECTOR.match(rack) is None:
+                if _SELECTOR.fullmatch(rack) is None:
                     msg = f"{text!r} selects nothing: write r0001, r0001/t07, r0001/t07/g2 or r0001..r0009"
                     raise ValueError(msg)
         return value
@@ -144,7 +144,7 @@ class Lease(_Model):
 
 
 def _racks(text: str) -> list[str]:
-    match = _RANGE.match(text)
+    match = _RANGE.fullmatch(text)
     if match is None:
         return [text]
     if match[1] != match[3] or not 0 <= int(match[4]) - int(match[2]) < limits.NODES_MAX:
@@ -262,7 +262,7 @@ class Contract(_Model):
                         yield place
 
     def _expand_one(self, text: str) -> Iterator[Place]:
-        match = _SELECTOR.match(text)
+        match = _SELECTOR.fullmatch(text)
         if match is None:
             msg = f"{text!r} selects nothing"
             raise ValueError(msg)

@@ -11,11 +11,11 @@ import msgspec
 
 from service.core import limits
 from service.core.health import Health
-from service.core.model import GPU_PATTERN, NAME_PATTERN
+from service.core.model import GPU, NAME
 
-Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
-GpuId = Annotated[str, msgspec.Meta(pattern=GPU_PATTERN)]
-Cause = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_:.-]{0,63}$")]
+Name = Annotated[str, msgspec.Meta(pattern=rf"^{NAME}\Z")]
+GpuId = Annotated[str, msgspec.Meta(pattern=rf"^{GPU}\Z")]
+Cause = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_:.-]{0,63}\Z")]
 TimeMs = Annotated[int, msgspec.Meta(ge=limits.EARLIEST_MS, le=limits.LATEST_MS)]
 Seq = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]

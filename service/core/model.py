@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from service.core import limits
 
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"  # also a legal NATS token and file name
-GPU_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,79}$"
+NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"  # also a legal NATS token and file name
+GPU = r"[A-Za-z0-9][A-Za-z0-9._:-]{0,79}"
+NAME_PATTERN = rf"^{NAME}$"  # for pydantic, whose `$` is the end; for `re` write `\Z`
 _PLACE = re.compile(r"^([A-Za-z0-9][A-Za-z0-9_-]{0,63})/t(\d{1,3})/g(\d{1,2})$")
 
 
@@ -60,7 +61,7 @@ class Place:
         Raises:
             ValueError: If the text is spelt otherwise.
         """
-        match = _PLACE.match(text)
+        match = _PLACE.fullmatch(text)
         if match is None:
             msg = f"a place is spelt rack/tNN/gN, for example r0001/t07/g2: {text!r}"
             raise ValueError(msg)

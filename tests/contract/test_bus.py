@@ -254,3 +254,139 @@ def _certificate(directory: Path) -> tuple[Path, Path]:
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return certificate_file, key_file
+
+
+def test_each_receipt_reaches_its_own_publisher() -> None:
+    """In one process two agents share a bus; neither sees the other's receipt."""
+    bus = MemoryBus()
+    one, two = bus.publisher("n1"), bus.publisher("n2")
+    one.publish(batch())
+    two.publish(batch())
+    first, second = bus.take(2, 0)
+    bus.settle(second, Receipt(node="n2", run="run", seq=2, hub_ms=1))
+    bus.settle(first, Receipt(node="n1", run="run", seq=2, hub_ms=1))
+    bus.settle(first, Receipt(node="n1", run="run", seq=2, hub_ms=1))  # settled already: nothing more goes out
+    bus.close()
+
+    assert (first.speaker, second.speaker) == ("n1", "n2")
+    assert [receipt.node for receipt in one.receipts(1)] == ["n1"]
+    assert [receipt.node for receipt in two.receipts(1)] == ["n2"]
+
+
+def test_a_delivery_under_way_when_the_bus_closes_is_sent_again(rig: Rig) -> None:
+    """Whoever waits at the end is not left waiting, and has no receipt."""
+    thread, errors = in_background(lambda: rig.publisher.publish(batch()))
+    (delivery,) = rig.subscriber.take(1, 5)
+    rig.subscriber.close()
+    rig.subscriber.settle(delivery, Receipt(node="r0001-t07", run="run", seq=2, hub_ms=1))
+    thread.join(5)
+
+    assert not thread.is_alive()
+    assert all(isinstance(error, BusUnavailable) for error in errors)
+    assert rig.publisher.receipts(0) == ()
+    assert rig.subscriber.take(1, 0) == ()
+
+
+def test_over_http_no_commit_is_an_error_at_once() -> None:
+    """The waiting request is told that nothing was committed, not left until its time is over."""
+    inbox = HttpInbox()
+    server = Server(create_api(inbox, VIEWS, None), Listen(port=0), authenticated=False)
+    publisher = HttpPublisher(f"http://127.0.0.1:{server.port}")
+    thread, errors = in_background(lambda: publisher.publish(batch()))
+    (delivery,) = inbox.take(1, 5)
+    inbox.settle(delivery, None)
+    thread.join(5)
+    publisher.close()
+    server.stop()
+
+    assert [type(error) for error in errors] == [BusUnavailable]
+    assert "503" in str(errors[0])
+
+
+def test_the_newest_reading_of_a_node_wins_and_is_given_once(rig: Rig) -> None:
+    """Readings are no facts: the newest replaces, and taking them empties."""
+    for power in (1.0, 2.0):
+        rig.publisher.publish_reading(reading(power))
+
+    assert rig.subscriber.readings() == (reading(2.0),)
+    assert rig.subscriber.readings() == ()
+
+
+def reading(power: float) -> bytes:
+    """Return the bytes of one node's reading."""
+    head = {"site": "mem2", "rack": "r0001", "node": "r0001-t07", "slot": 7, "boot": "b", "run": "run"}
+    values = {"GPU-a": {"power_watts": power}}
+    return json.dumps({"type": "node.reading", "v": 1, **head, "at_ms": 1_782_864_000_000, "values": values}).encode()
+
+
+@pytest.mark.parametrize(
+    ("path", "token", "status", "title"),
+    [
+        ("/v1/facts", None, 401, "unauthorised"),
+        ("/v1/facts", "Bearer wrong", 401, "unauthorised"),
+        ("/v1/facts", "Basic secret", 401, "unauthorised"),
+        ("/v1/facts", "Bearer ", 401, "unauthorised"),
+        ("/v1/facts", "secret", 401, "unauthorised"),
+        ("/v1/facts", "Bearer other", 403, "wrong_node"),
+        ("/v1/readings", None, 401, "unauthorised"),
+        ("/v1/readings", "Bearer other", 403, "wrong_node"),
+    ],
+)
+def test_a_wrong_credential_has_its_status(path: str, token: str | None, status: int, title: str) -> None:
+    """Unknown is 401, another node's is 403, for facts and readings alike; nothing is queued."""
+    tokens = Tokens({digest("secret"): "r0001-t07", digest("other"): "r0002-t01"})
+    inbox = HttpInbox()
+    server = Server(create_api(inbox, VIEWS, tokens), Listen(port=0), authenticated=True)
+    body = encode(batch()) if path == "/v1/facts" else reading(1.0)
+    headers = {"authorization": token} if token else {}
+    request = urllib.request.Request(f"http://127.0.0.1:{server.port}{path}", data=body, headers=headers)
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request, timeout=10)
+    answer = json.loads(caught.value.read())
+    caught.value.close()
+    server.stop()
+
+    assert (caught.value.code, answer["title"]) == (status, title)
+    assert inbox.take(1, 0) == ()
+    assert inbox.readings() == ()
+
+
+def test_a_certificate_that_nobody_vouches_for_carries_nothing(tmp_path: Path) -> None:
+    """Without the site's CA the publisher hangs up before it speaks."""
+    certificate, key = _certificate(tmp_path)
+    inbox = HttpInbox()
+    where = Listen(port=0, certificate=certificate, key=key)
+    server = Server(create_api(inbox, VIEWS, None), where, authenticated=True)
+    publisher = HttpPublisher(f"https://127.0.0.1:{server.port}", token="secret")
+    with pytest.raises(BusUnavailable):
+        publisher.publish(batch())
+    publisher.close()
+    server.stop()
+
+    assert inbox.take(1, 0) == ()
+
+
+@pytest.mark.xfail(strict=True, reason="the thread dies unseen and the server says that it listens")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_certificate_that_cannot_be_read_is_told_at_the_start(tmp_path: Path) -> None:
+    """A server that could not start is no server."""
+    (tmp_path / "junk").write_text("junk")
+    where = Listen(port=0, certificate=tmp_path / "junk", key=tmp_path / "junk")
+    server: Server | None = None
+    try:
+        with pytest.raises(ConfigurationError):
+            server = Server(create_api(HttpInbox(), VIEWS, None), where, authenticated=True)
+    finally:
+        if server is not None:
+            for socket in server._sockets:
+                socket.close()
+
+
+@pytest.mark.xfail(strict=True, raises=OSError, reason="the error of the ssl module comes through")
+@pytest.mark.parametrize("content", [None, "junk"])
+def test_a_ca_file_that_cannot_be_read_is_an_error_of_configuration(tmp_path: Path, content: str | None) -> None:
+    """The operator is told which file to mend, not shown a traceback."""
+    if content is not None:
+        (tmp_path / "ca").write_text(content)
+    with pytest.raises(ConfigurationError):
+        HttpPublisher("https://127.0.0.1:1", ca_file=tmp_path / "ca")

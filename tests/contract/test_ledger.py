@@ -16,6 +16,7 @@ from sqlalchemy import event
 from service.core.errors import LedgerError
 from service.core.facts import Fact, FactKind, OpenCoverage, Progress
 from service.core.health import Health
+from service.ledger.schema import FACT
 from service.ledger.store import SqlLedger
 
 
@@ -218,3 +219,89 @@ def test_kill_9_of_a_writer_leaves_whole_commits_only(tmp_path: Path) -> None:
         assert broken is None
         assert count == reached * 10
         assert reached in {told, told + 1}
+
+
+def test_a_reader_needs_a_ledger_that_exists(tmp_path: Path) -> None:
+    """Read-only opens nothing new: a missing file is an error and stays missing."""
+    path = tmp_path / "none.db"
+    with pytest.raises(LedgerError, match="does not exist"):
+        SqlLedger(f"sqlite:///{path}", read_only=True)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    """Where nothing can be written the ledger says so; /proc refuses even root."""
+    with pytest.raises(LedgerError, match="choose a directory that the service may write"):
+        SqlLedger("sqlite:////proc/self/ledger.db")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LedgerError, match="choose a directory"):
+        SqlLedger(f"sqlite:///{tmp_path / 'file' / 'l.db'}")
+
+
+def test_a_refused_commit_changes_neither_facts_nor_progress_nor_chain(make: Callable[[], SqlLedger]) -> None:
+    """All or nothing: new facts beside a contradiction are not kept, and what follows chains on unbroken."""
+    ledger = make()
+    ledger.commit([fact(1), fact(4)], [progress(4)], 1)
+    for _ in range(3):
+        with pytest.raises(LedgerError):
+            ledger.commit([fact(7), fact(10), fact(4, health=Health.DEGRADED)], [progress(10)], 2)
+    ledger.commit([fact(10), fact(7)], [progress(7)], 3)
+
+    assert [one.seq for one in ledger.facts()] == [1, 4, 10, 7]
+    assert ledger.progress() == (progress(7),)
+    assert ledger.first_broken() is None
+
+
+@pytest.mark.xfail(strict=True, reason="within one commit the last of two contents wins unseen")
+def test_two_contents_of_one_key_in_one_commit_are_an_error(make: Callable[[], SqlLedger]) -> None:
+    """A contradiction within a commit is as much an error as one with an earlier commit."""
+    ledger = make()
+    with pytest.raises(LedgerError, match="other content"):
+        ledger.commit([fact(1), fact(1, to_ms=99)], [], 1)
+
+
+def test_progress_is_kept_by_run_and_replaced_whole(make: Callable[[], SqlLedger]) -> None:
+    """The newest progress of each run counts, with its open coverage and its end."""
+    ledger = make()
+    other = replace(progress(3), run="other")
+    ledger.commit([], [progress(1), other], 1)
+    ended = replace(progress(5), ended=True, open=())
+    ledger.commit([], [ended], 2)
+
+    assert sorted(ledger.progress(), key=lambda entry: entry.run) == [other, ended]
+
+
+def test_more_facts_than_a_page_come_back_once_each_in_order(make: Callable[[], SqlLedger]) -> None:
+    """Reading page by page loses and repeats nothing at the seams."""
+    ledger = make()
+    for start in (0, 6_000):
+        ledger.commit([fact(number) for number in range(start, start + 6_000)], [], 1)
+
+    assert [one.seq for one in ledger.facts()] == list(range(12_000))
+    assert [one.seq for one in ledger.facts(since_ms=119_980)] == [11_998, 11_999]
+
+
+def _columns() -> list[str]:
+    return [column.name for column in FACT.columns if column.name != "id"]
+
+
+@pytest.mark.parametrize("column", _columns())
+def test_a_flipped_value_in_any_column_is_found(tmp_path: Path, column: str) -> None:
+    """No column of a row is outside the chain: any other value is found at that very row."""
+    path = tmp_path / "l.db"
+    ledger = SqlLedger(f"sqlite:///{path}")
+    ledger.commit([fact(number, partition=2) for number in range(1, 6)], [], 1)
+    ledger.close()
+    with sqlite3.connect(path) as connection:
+        (kind,) = connection.execute(f"SELECT typeof({column}) FROM fact WHERE seq = 3").fetchone()
+        other = {"integer": f"{column} + 7", "text": f"{column} || 'x'", "null": "'x'"}[kind]
+        other = {"kind": "'event'", "health": "'up'"}.get(column, other)
+        connection.execute(f"UPDATE fact SET {column} = {other} WHERE seq = 3")
+    connection.close()
+    ledger = SqlLedger(f"sqlite:///{path}", read_only=True)
+    broken = ledger.first_broken()
+    ledger.close()
+
+    assert broken is not None
+    assert broken == (2, 3)

@@ -39,12 +39,16 @@ def test_the_live_demo_moves_on_metrics_and_leaves_nothing_behind(tmp_path: Path
     arguments = threenines("demo", "--listen", f"127.0.0.1:{port}", "--replay-seconds", "20")
     process = start(arguments, env=env, log=tmp_path / "demo.log")
     url = f"http://127.0.0.1:{port}/metrics"
-    wait_for("tenants on /metrics", lambda: 'month_availability_ratio{bound="lo"' in get(url), 30)
-    first = get(url)
-    time.sleep(1)
-    moved = get(url) != first
-    process.send_signal(signal.SIGINT)
-    status = process.wait(30)
+    try:
+        wait_for("tenants on /metrics", lambda: 'month_availability_ratio{bound="lo"' in get(url), 60)
+        first = get(url)
+        time.sleep(1)
+        moved = get(url) != first
+        process.send_signal(signal.SIGINT)
+        status = process.wait(60)
+    finally:
+        process.kill()
+        process.wait(5)
 
     assert moved
     assert status == 0

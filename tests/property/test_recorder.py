@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.clock import SimulatedClock
+from service.core import limits
 from service.core.errors import LedgerError
 from service.core.events import CleanStop, GpuPlaced, GpuSeen, NodeEvent, NodeObserved, RunStarted, SpoolGap, XidRaised
 from service.core.events import Fact as Message
@@ -200,3 +201,111 @@ def test_a_node_speaks_only_for_itself() -> None:
 
     assert answers[0][1] is None
     assert recorder.refused["wrong_node"] == 4
+
+
+def _spans(ledger: SqlLedger) -> dict[str, list[tuple[int, int, Health | None, str | None]]]:
+    """Return what the ledger says of each GPU, closed and open, touching equals joined."""
+    rows = [(f.gpu, f.from_ms, f.to_ms or 0, f.health, f.cause) for f in ledger.facts(kinds=["coverage"])]
+    rows += [(o.gpu, o.from_ms, o.to_ms, o.health, o.cause) for entry in ledger.progress() for o in entry.open]
+    return _joined(rows)
+
+
+def _joined(
+    rows: list[tuple[str, int, int, Health | None, str | None]],
+) -> dict[str, list[tuple[int, int, Health | None, str | None]]]:
+    spans: dict[str, list[tuple[int, int, Health | None, str | None]]] = {}
+    for gpu, from_ms, to_ms, health, cause in sorted(rows, key=lambda row: (row[0], row[1])):
+        mine = spans.setdefault(gpu, [])
+        if mine and mine[-1][1:] == (from_ms, health, cause):
+            mine[-1] = (mine[-1][0], to_ms, health, cause)
+        else:
+            mine.append((from_ms, to_ms, health, cause))
+    return spans
+
+
+@settings(max_examples=40)
+@given(st.randoms(use_true_random=False), st.integers(1, 3), st.booleans())
+def test_the_ledger_says_what_the_messages_said(chance: random.Random, runs: int, stopped: bool) -> None:
+    """Several runs in one shuffled, repeating, losing stream: coverage and events are those of the messages alone."""
+    stories = [_later(story(chance, f"run{n}", chance.randrange(1, 20)), n, stopped=stopped) for n in range(runs)]
+    ledger = SqlLedger("sqlite://")
+    recorder = _recorder(ledger)
+    left = [_batch(messages[at : at + 3]) for messages in stories for at in range(0, len(messages), 3)] * 2
+    chance.shuffle(left)
+    acknowledged = dict.fromkeys([messages[0].run for messages in stories], 0)
+    for turn in range(0, len(left), 2):
+        lost = [delivery for delivery in left[turn : turn + 2] if chance.random() < 0.8]
+        _, answers = recorder.record(lost)
+        committed = {entry.run: entry.seq for entry in ledger.progress()}
+        for _, answer in answers:
+            assert answer is not None
+            assert acknowledged[answer.run] <= answer.seq == committed.get(answer.run, 0)
+            acknowledged[answer.run] = answer.seq
+    recorder.record([_batch(messages) for messages in stories])
+
+    told = [message for messages in stories for message in messages]
+    observed = [message for message in told if isinstance(message, NodeObserved)]
+    rows = [(g.gpu, m.from_ms, m.to_ms, g.health, g.cause) for m in observed for g in m.gpus]
+    events = sorted(f"event/{m.node}/{m.run}/{m.seq}" for m in told if isinstance(m, NodeEvent))
+    assert _spans(ledger) == _joined(rows)
+    assert sorted(fact.key for fact in ledger.facts(kinds=["event"])) == events
+    assert {entry.run: entry.seq for entry in ledger.progress()} == {m[0].run: m[-1].seq for m in stories}
+    assert [entry.open == () for entry in ledger.progress() if entry.ended] == [True] * (runs if stopped else 0)
+    assert recorder.refused == {}
+
+
+def _later(messages: list[Message], number: int, *, stopped: bool) -> list[Message]:
+    """Return a run moved on in time, so that runs follow each other with silence between."""
+    shift = number * 10**6
+    moved: list[Message] = []
+    for one in messages:
+        if isinstance(one, NodeObserved):
+            moved.append(msgspec.structs.replace(one, from_ms=one.from_ms + shift, to_ms=one.to_ms + shift))
+        else:
+            moved.append(msgspec.structs.replace(one, at_ms=one.at_ms + shift))
+    if stopped:
+        at_ms = BASE + shift + 10**6 - 1
+        head = _envelope(messages[0].run)
+        last = NodeEvent(**head, seq=len(moved) + 1, at_ms=at_ms, sent_ms=at_ms, mono_ms=0, event=CleanStop())
+        moved.append(last)
+    return moved
+
+
+def _look(seq: int, from_ms: int, to_ms: int, *gpus: str) -> NodeObserved:
+    seen = tuple(GpuSeen(gpu=gpu, health=Health.UP) for gpu in gpus)
+    return NodeObserved(
+        **_envelope("run"), seq=seq, from_ms=BASE + from_ms, to_ms=BASE + to_ms, sent_ms=BASE, mono_ms=0, gpus=seen
+    )
+
+
+@pytest.mark.xfail(strict=True, raises=LedgerError, reason="overlap is looked for in open coverage only")
+def test_a_node_that_goes_back_in_time_cannot_stop_the_ledger() -> None:
+    """A GPU that left the observations and returns in covered time is refused: no commit ever fails because of it."""
+    ledger = SqlLedger("sqlite://")
+    recorder = _recorder(ledger)
+    for look in (_look(1, 0, 10, "a"), _look(2, 10, 20, "b"), _look(3, 0, 5, "a"), _look(4, 20, 30, "b")):
+        recorder.record([_batch([look])])
+
+    assert recorder.refused["overlap"] == 1
+
+
+@pytest.mark.xfail(strict=True, reason="the run of a batch is any text of any length")
+def test_a_batch_that_names_an_impossible_run_is_refused_whole() -> None:
+    """What names no run of ours leaves neither a row nor memory behind."""
+    recorder = _recorder(SqlLedger("sqlite://"))
+    batch = Batch(node=NODE, run="x" * 100_000, first_seq=1, facts=(msgspec.Raw(b"1"),))
+    recorded, answers = recorder.record([Delivery(batch=batch, speaker=NODE, token=0)])
+
+    assert recorded.facts == ()
+    assert answers[0][1] is None
+
+
+@pytest.mark.xfail(strict=True, reason="limits.RUNS_PER_NODE is not applied to what is remembered")
+def test_runs_without_a_fact_do_not_pile_up() -> None:
+    """However many runs a node names, what is remembered of it is bounded."""
+    recorder = _recorder(SqlLedger("sqlite://"))
+    for number in range(limits.RUNS_PER_NODE * 2):
+        empty = Batch(node=NODE, run=f"run{number}", first_seq=1, facts=())
+        recorder.record([Delivery(batch=empty, speaker=NODE, token=0)])
+
+    assert len(recorder._intake) <= limits.RUNS_PER_NODE

@@ -1,0 +1,189 @@
+"""Field batches: laid out once, decoded by what came back, and never a number that is none."""
+
+import ctypes
+import struct
+
+import pytest
+
+from collectors.device import Missing, Quantity
+from collectors.nvml_fields import (
+    BATCH,
+    ENTRY,
+    PLAUSIBLE,
+    Answer,
+    Field,
+    FieldBatch,
+    decode,
+    missing_field_for,
+    missing_for,
+    sift,
+    telling,
+)
+
+POWER = Field(186, 0, Quantity.POWER_WATTS, 0.001)
+ENERGY = Field(83, 0, Quantity.ENERGY_JOULES_TOTAL, 0.001)
+ACTION = Field(230, 0, None, 1.0)
+JUNK = b"\xa5" * ENTRY.size
+
+
+def entries(count: int, array: object) -> list[tuple[int, int]]:
+    """Return (id, scope) as a driver would find them in the array it is given."""
+    address = ctypes.cast(array, ctypes.c_void_p).value or 0  # type: ignore[arg-type]
+    return [struct.unpack("<II", ctypes.string_at(address + at * ENTRY.size, 8)) for at in range(count)]  # type: ignore[misc]
+
+
+def fill(count: int, array: object, *, code: int = 0, overrun: bool = True) -> None:
+    """Answer each entry with its own id as an unsigned int, and run over the end as some drivers do."""
+    address = ctypes.cast(array, ctypes.c_void_p).value or 0  # type: ignore[arg-type]
+    for at, (number, scope) in enumerate(entries(count, array)):
+        filled = ENTRY.pack(number, scope, 1, 1, 1, code, struct.pack("<I4s", number, b"\xa5" * 4))
+        ctypes.memmove(address + at * ENTRY.size, filled, ENTRY.size)
+    if overrun:
+        ctypes.memmove(address + count * ENTRY.size, JUNK, ENTRY.size)
+
+
+def answer(code: int, kind: int, value: bytes, field: Field = POWER) -> Answer:
+    return Answer(field, code, kind, value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "number"),
+    [
+        (0, struct.pack("<d", 38.5), 38.5),
+        (1, struct.pack("<I4s", 4_000_000_000, b"\xff" * 4), 4_000_000_000),
+        (2, struct.pack("<Q", 2**63), 2**63),
+        (3, struct.pack("<Q", 2**64 - 1), 2**64 - 1),
+        (4, struct.pack("<q", -5), -5),
+        (5, struct.pack("<i4s", -5, b"\xff" * 4), -5),
+        (6, struct.pack("<H6s", 65_535, b"\xff" * 6), 65_535),
+        (7, bytes(8), None),
+        (2**32 - 1, bytes(8), None),
+    ],
+)
+def test_a_value_is_decoded_by_the_type_that_came_back(kind: int, value: bytes, number: float | None) -> None:
+    """Bytes beyond the member are junk; a limit of -5 is -5 and not 4294967291; an unknown type is no number."""
+    assert decode(kind, value) == number
+
+
+def test_the_driver_finds_ids_and_scopes_and_a_guard_entry() -> None:
+    """Each call sees the same batch although the driver wrote over it and one entry past it."""
+    batch, seen = FieldBatch(), []
+
+    def call(count: int, array: object) -> int:
+        seen.append(entries(count, array))
+        fill(count, array)
+        return 0
+
+    batch.ask(call)
+    batch.ask(call)
+
+    assert seen == [[(one.number, one.scope) for one in BATCH]] * 2
+    assert [one.code for one in batch.answers()] == [0] * len(BATCH)
+
+
+def test_no_answer_outlives_its_call() -> None:
+    """A driver that fills nothing leaves no value of the call before."""
+    batch = FieldBatch([POWER])
+    batch.ask(lambda count, array: fill(count, array) or 0)
+    batch.ask(lambda *_: 0)
+
+    assert batch.answers()[0].value == bytes(8)
+
+
+def test_asked_singly_a_refused_field_carries_the_code_of_its_call() -> None:
+    """The overrun of one entry does not spoil the next; refusals stay with their field."""
+    batch, asked = FieldBatch([POWER, ENERGY, ACTION]), []
+
+    def call(count: int, array: object) -> int:
+        asked.extend(entries(count, array))
+        if asked[-1][0] == ENERGY.number:
+            return 2
+        fill(count, array)
+        return 0
+
+    codes = batch.ask_singly(call)
+
+    assert asked == [(186, 0), (83, 0), (230, 0)]
+    assert codes == [0, 2, 0] == [one.code for one in batch.answers()]
+    assert decode(batch.answers()[2].value_type, batch.answers()[2].value) == 230
+
+
+def test_a_batch_without_its_culprits_keeps_the_other_answers() -> None:
+    """What was answered beside a culprit is not asked again."""
+    batch = FieldBatch([POWER, ENERGY, ACTION])
+    batch.ask(lambda count, array: fill(count, array) or 0)
+    smaller = batch.without({ENERGY})
+
+    assert smaller.fields == (POWER, ACTION)
+    assert smaller.answers() == [batch.answers()[0], batch.answers()[2]]
+
+
+@pytest.mark.parametrize(
+    ("code", "why", "why_field"),
+    [
+        (3, Missing.UNSUPPORTED, Missing.UNSUPPORTED),
+        (13, Missing.UNSUPPORTED, Missing.UNSUPPORTED),
+        (26, Missing.UNSUPPORTED, Missing.UNSUPPORTED),
+        (4, Missing.FORBIDDEN, Missing.FORBIDDEN),
+        (2, Missing.FAILED, Missing.UNSUPPORTED),
+        (15, Missing.FAILED, Missing.FAILED),
+        (21, Missing.FAILED, Missing.FAILED),
+        (999, Missing.FAILED, Missing.FAILED),
+    ],
+)
+def test_absent_forbidden_and_failed_stay_apart(code: int, why: Missing, why_field: Missing) -> None:
+    """An invalid argument is a wrong scope on a field, and a stale handle on a call."""
+    assert missing_for(code) is why
+    assert missing_field_for(code) is why_field
+
+
+@pytest.mark.parametrize(
+    ("codes", "code"),
+    [({15, 999}, 15), ({1, 15, 16}, 1), ({16, 3, 0}, 16), ({3, 4, 20}, 20), ({0}, 999), (set(), 999)],
+)
+def test_the_telling_code_is_about_the_gpu_as_a_whole(codes: set[int], code: int) -> None:
+    """Reload, lost and reset required go first; unanswered fields without a failure are unknown."""
+    assert telling(codes) == code
+
+
+def test_vendor_units_end_here() -> None:
+    """Milliwatts and millijoules become watts and joules."""
+    values: dict[Quantity, float] = {}
+    missing: dict[Quantity, Missing] = {}
+    action = sift(
+        [
+            answer(0, 1, struct.pack("<I4x", 180_300)),
+            answer(0, 3, struct.pack("<Q", 5_000_000_971), ENERGY),
+            answer(0, 1, struct.pack("<I4x", 4), ACTION),
+        ],
+        values,
+        missing,
+    )
+
+    assert values == pytest.approx({Quantity.POWER_WATTS: 180.3, Quantity.ENERGY_JOULES_TOTAL: 5_000_000.971})
+    assert (missing, action) == ({}, 4)
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        answer(999, 1, bytes(8)),
+        answer(0, 99, bytes(8)),
+        answer(0, 1, b"\xff" * 8),
+        answer(0, 5, struct.pack("<i4x", -1)),
+        answer(0, 0, struct.pack("<d", float("nan"))),
+        answer(0, 0, struct.pack("<d", float("inf"))),
+    ],
+)
+def test_what_is_no_number_is_missing_and_never_zero(one: Answer) -> None:
+    """Errors, unknown types, sentinels, negative power, NaN and infinity are failures, also as an action."""
+    values: dict[Quantity, float] = {}
+    missing: dict[Quantity, Missing] = {}
+    action = sift([one, one._replace(field=ACTION)], values, missing)
+
+    assert (values, missing, action) == ({}, {Quantity.POWER_WATTS: Missing.FAILED}, None)
+
+
+def test_every_quantity_has_a_plausible_range() -> None:
+    """A quantity cannot be added without saying what is impossible."""
+    assert set(PLAUSIBLE) == set(Quantity)
