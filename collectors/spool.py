@@ -197,7 +197,11 @@ class DiskSpool:
         active, self._active = self._active, None
         if active is not None:
             active.close()
-        os.truncate(segment.path, segment.size)
+        if segment.size == 0:
+            segment.path.unlink(missing_ok=True)
+            self._segments.remove(segment)
+        else:
+            os.truncate(segment.path, segment.size)
 
     def after(self, run: str, seq: int, limit: int) -> tuple[Record, ...]:
         """Return at most `limit` kept records of a run beyond a number, in order."""
@@ -270,7 +274,7 @@ class DiskSpool:
         for earlier, later in itertools.pairwise(kept):
             if earlier.run == later.run and earlier.last_seq + 1 < later.first_seq:
                 self.lost.append(LostRange(earlier.run, earlier.last_seq + 1, later.first_seq - 1))
-        return [segment for segment in kept if segment.offsets or segment.size]
+        return [segment for segment in kept if segment.offsets]
 
     def _recover(self, path: Path) -> _Segment | None:
         run, _, first = path.stem.rpartition(".")
@@ -279,7 +283,7 @@ class DiskSpool:
         segment = _Segment(path, run, int(first), int(first) - 1, 0)
         data = path.read_bytes()
         damaged = self._scan(segment, data)
-        if segment.size == len(data):
+        if segment.size == len(data) and data:
             return segment
         if damaged:
             path.with_suffix(".damaged").write_bytes(data)
@@ -287,7 +291,7 @@ class DiskSpool:
         os.truncate(path, segment.size)
         if not segment.offsets:
             path.unlink()
-        return segment
+        return segment  # also when nothing is left of it: its name says which numbers are lost
 
     @staticmethod
     def _scan(segment: _Segment, data: bytes) -> bool:

@@ -272,6 +272,11 @@ class Server:
             ssl_keyfile=listen.key,
             timeout_graceful_shutdown=2,
         )
+        try:
+            config.load()
+        except OSError as error:  # ssl.SSLError is one
+            msg = f"{listen.certificate}, {listen.key}: {error}; give a PEM certificate and its key"
+            raise ConfigurationError(msg) from error
         self._server = uvicorn.Server(config)
         try:
             self._sockets = [config.bind_socket()]

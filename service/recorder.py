@@ -6,6 +6,7 @@ moves only with the commit: a failed one leaves everything as it was, and agents
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -19,7 +20,7 @@ from service.core.events import Fact as Message
 from service.core.events import NodeEvent, NodeObserved, RunStarted, SpoolGap
 from service.core.facts import Fact, FactKind, OpenCoverage, Progress
 from service.core.intake import RunIntake, Verdict
-from service.core.model import Place, partition_of
+from service.core.model import NAME, Place, partition_of
 from service.core.ports import Clock, Delivery, Ledger
 from service.core.wire import Receipt, decode_fact, encode
 
@@ -55,6 +56,7 @@ class Recorder:
         self._progress: dict[RunKey, Progress] = {}
         self._intake: dict[RunKey, RunIntake[Numbered]] = {}
         self._runs: Counter[str] = Counter()
+        self._unproven: dict[str, set[str]] = {}  # runs of a node without a committed fact
         self.outcomes: Counter[str] = Counter()  # facts by outcome
         self.refused: Counter[str] = Counter()  # refused facts and batches by reason
         self.live_runs: dict[str, str] = {}  # newest run of each node
@@ -94,6 +96,8 @@ class Recorder:
                 self._intake[key] = RunIntake(seq=known.seq if known else 0)
             raise
         self._progress.update(turn.progress)
+        for node, run in turn.progress:
+            self._unproven.get(node, set()).discard(run)
         for fact in turn.facts:
             if fact.kind is FactKind.PLACEMENT:
                 self._placed[Place.parse(fact.body)] = fact.gpu
@@ -110,6 +114,8 @@ class Recorder:
         if delivery.speaker is not None and delivery.speaker != batch.node:
             self.refused["wrong_node"] += len(batch.facts)
             return None
+        if not batch.facts:
+            return key
         if key not in self._intake and not self._admit(key):
             return None
         intake = self._intake[key]
@@ -123,10 +129,19 @@ class Recorder:
         return key
 
     def _admit(self, key: RunKey) -> bool:
-        node = key[0]
-        if node not in self._runs and len(self._runs) >= limits.NODES_MAX:
-            self.refused["too_many_nodes"] += 1
+        node, run = key
+        unproven = self._unproven.setdefault(node, set())
+        reason = None
+        if not (re.fullmatch(NAME, node) and re.fullmatch(NAME, run)):
+            reason = "malformed"
+        elif node not in self._runs and len(self._runs) >= limits.NODES_MAX:
+            reason = "too_many_nodes"
+        elif len(unproven) >= limits.RUNS_PER_NODE:
+            reason = "too_many_runs"
+        if reason is not None:
+            self.refused[reason] += 1
             return False
+        unproven.add(run)
         self._runs[node] += 1
         self._intake[key] = RunIntake()
         return True
@@ -159,10 +174,14 @@ class Recorder:
             self._book_event(key, item, progress, turn)
 
     def _book_observed(self, key: RunKey, item: NodeObserved, progress: Progress, turn: _Turn) -> None:
+        if progress.ended:
+            error = WireError("overlap", "an observation after the run's clean stop")
+            self._refuse(key, item.seq, error, progress, turn)
+            return
         try:
             open_, closed = extend(progress.open, item)
-        except Overlap as error:
-            self._refuse(key, item.seq, WireError("overlap", str(error)), progress, turn)
+        except Overlap as overlap:
+            self._refuse(key, item.seq, WireError("overlap", str(overlap)), progress, turn)
             return
         turn.facts.extend(_coverage(item, entry) for entry in closed)
         turn.progress[key] = replace(progress, seq=item.seq, to_ms=item.to_ms, open=open_)

@@ -32,7 +32,7 @@ class HttpPublisher:
             msg = f"{url}: plain http only reaches loopback; use https"
             raise ConfigurationError(msg)
         headers = {"authorization": f"Bearer {token}"} if token else {}
-        verify = ssl.create_default_context(cafile=ca_file) if parsed.scheme == "https" else False
+        verify = _trust(ca_file) if parsed.scheme == "https" else False
         self._client = httpx2.Client(
             base_url=url, headers=headers, verify=verify, timeout=limits.RECEIPT_WAIT_SECONDS + 5, trust_env=False
         )
@@ -71,6 +71,13 @@ class HttpPublisher:
     def close(self) -> None:
         """Close connections; idempotent."""
         self._client.close()
+
+
+def _trust(ca_file: Path | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigurationError(f"{ca_file}: {error}; name a file of PEM certificates") from error
 
 
 def _detail(reply: httpx2.Response) -> str:

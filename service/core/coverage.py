@@ -13,7 +13,7 @@ Closed = OpenCoverage  # the same shape; closed means that it will not grow
 
 
 class Overlap(ValueError):
-    """Raised when an observation begins before the run's coverage ended: a liar's clock."""
+    """Raised when an observation begins before the run's coverage ended: its clock went back."""
 
 
 def extend(
@@ -26,16 +26,17 @@ def extend(
         observed: The run's next observation.
 
     Raises:
-        Overlap: If the observation begins before a GPU's coverage ended.
+        Overlap: If the observation begins before the run's coverage ended.
     """
     before = {entry.gpu: entry for entry in open_}
+    covered_ms = max((entry.to_ms for entry in open_), default=observed.from_ms)
+    if observed.from_ms < covered_ms:
+        msg = f"begins at {observed.from_ms}, the run is covered up to {covered_ms}"
+        raise Overlap(msg)
     after: list[OpenCoverage] = []
     closed: list[Closed] = []
     for seen in observed.gpus:
         entry = before.pop(seen.gpu, None)
-        if entry is not None and observed.from_ms < entry.to_ms:
-            msg = f"{seen.gpu}: begins at {observed.from_ms}, covered up to {entry.to_ms}"
-            raise Overlap(msg)
         same = (
             entry is not None
             and entry.to_ms == observed.from_ms

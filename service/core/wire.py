@@ -7,7 +7,7 @@ import msgspec
 
 from service.core import limits
 from service.core.errors import WireError
-from service.core.events import Fact, NodeEvent, NodeObserved, NodeReading
+from service.core.events import Fact, Name, NodeEvent, NodeObserved, NodeReading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,8 +21,8 @@ class Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """
 
     v: int = 1
-    node: str
-    run: str
+    node: Name
+    run: Name
     first_seq: int
     facts: tuple[msgspec.Raw, ...]
 

@@ -213,7 +213,11 @@ def _check_schema(engine: Engine) -> None:
 
 def _new_only(connection: Connection, facts: Sequence[Fact]) -> list[Fact]:
     """Return the facts whose key is new; the same fact again is no news, another content is an error."""
-    unique = {fact.key: fact for fact in facts}
+    unique: dict[str, Fact] = {}
+    for fact in facts:
+        if unique.setdefault(fact.key, fact) != fact:
+            msg = f"fact {fact.key} comes twice with other content; nothing was written"
+            raise LedgerError(msg)
     keys = list(unique)
     for start in range(0, len(keys), 500):
         chunk = keys[start : start + 500]

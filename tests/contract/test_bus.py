@@ -366,8 +366,6 @@ def test_a_certificate_that_nobody_vouches_for_carries_nothing(tmp_path: Path) -
     assert inbox.take(1, 0) == ()
 
 
-@pytest.mark.xfail(strict=True, reason="the thread dies unseen and the server says that it listens")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_certificate_that_cannot_be_read_is_told_at_the_start(tmp_path: Path) -> None:
     """A server that could not start is no server."""
     (tmp_path / "junk").write_text("junk")
@@ -382,7 +380,6 @@ def test_a_certificate_that_cannot_be_read_is_told_at_the_start(tmp_path: Path) 
                 socket.close()
 
 
-@pytest.mark.xfail(strict=True, raises=OSError, reason="the error of the ssl module comes through")
 @pytest.mark.parametrize("content", [None, "junk"])
 def test_a_ca_file_that_cannot_be_read_is_an_error_of_configuration(tmp_path: Path, content: str | None) -> None:
     """The operator is told which file to mend, not shown a traceback."""

@@ -253,7 +253,6 @@ def test_a_refused_commit_changes_neither_facts_nor_progress_nor_chain(make: Cal
     assert ledger.first_broken() is None
 
 
-@pytest.mark.xfail(strict=True, reason="within one commit the last of two contents wins unseen")
 def test_two_contents_of_one_key_in_one_commit_are_an_error(make: Callable[[], SqlLedger]) -> None:
     """A contradiction within a commit is as much an error as one with an earlier commit."""
     ledger = make()

@@ -166,7 +166,6 @@ def test_two_agents_cannot_share_a_spool(tmp_path: Path) -> None:
     DiskSpool(tmp_path).close()
 
 
-@pytest.mark.xfail(strict=True, raises=SpoolError, reason="an empty segment is left behind and cannot be made again")
 def test_a_disk_that_stays_full_is_full_each_time_and_works_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
