@@ -29,7 +29,7 @@ JUNK = b"\xa5" * ENTRY.size
 def entries(count: int, array: object) -> list[tuple[int, int]]:
     """Return (id, scope) as a driver would find them in the array it is given."""
     address = ctypes.cast(array, ctypes.c_void_p).value or 0  # type: ignore[arg-type]
-    return [struct.unpack("<II", ctypes.string_at(address + at * ENTRY.size, 8)) for at in range(count)]  # type: ignore[misc]
+    return [struct.unpack("<II", ctypes.string_at(address + at * ENTRY.size, 8)) for at in range(count)]
 
 
 def fill(count: int, array: object, *, code: int = 0, overrun: bool = True) -> None:
@@ -40,6 +40,12 @@ def fill(count: int, array: object, *, code: int = 0, overrun: bool = True) -> N
         ctypes.memmove(address + at * ENTRY.size, filled, ENTRY.size)
     if overrun:
         ctypes.memmove(address + count * ENTRY.size, JUNK, ENTRY.size)
+
+
+def filled(count: int, array: object) -> int:
+    """Answer as `fill` does, with the code of success."""
+    fill(count, array)
+    return 0
 
 
 def answer(code: int, kind: int, value: bytes, field: Field = POWER) -> Answer:
@@ -84,7 +90,7 @@ def test_the_driver_finds_ids_and_scopes_and_a_guard_entry() -> None:
 def test_no_answer_outlives_its_call() -> None:
     """A driver that fills nothing leaves no value of the call before."""
     batch = FieldBatch([POWER])
-    batch.ask(lambda count, array: fill(count, array) or 0)
+    batch.ask(filled)
     batch.ask(lambda *_: 0)
 
     assert batch.answers()[0].value == bytes(8)
@@ -111,7 +117,7 @@ def test_asked_singly_a_refused_field_carries_the_code_of_its_call() -> None:
 def test_a_batch_without_its_culprits_keeps_the_other_answers() -> None:
     """What was answered beside a culprit is not asked again."""
     batch = FieldBatch([POWER, ENERGY, ACTION])
-    batch.ask(lambda count, array: fill(count, array) or 0)
+    batch.ask(filled)
     smaller = batch.without({ENERGY})
 
     assert smaller.fields == (POWER, ACTION)

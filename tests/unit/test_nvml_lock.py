@@ -43,7 +43,8 @@ def took(function: Callable[[], object]) -> float:
 
 def test_calls_are_serialised() -> None:
     """No two of many calls from many threads are inside at once, and each gets its own code back."""
-    lock, inside, most, codes = made(), 0, 0, []
+    lock, inside, most = made(), 0, 0
+    codes: list[int] = []
 
     def call(code: int) -> int:
         nonlocal inside, most
@@ -130,9 +131,13 @@ def test_a_busy_lock_is_not_a_hung_one() -> None:
     """Holders that change while somebody waits are no hang, however long the queue is."""
     lock, stop = made(), threading.Event()
 
+    def hold() -> int:
+        time.sleep(HOLD / 4)
+        return 0
+
     def busy(gpu: str) -> None:
         while not stop.is_set():
-            lock.call(gpu, lambda: time.sleep(HOLD / 4) or 0)
+            lock.call(gpu, hold)
 
     threads = [threading.Thread(target=busy, args=(gpu,), daemon=True) for gpu in "abc"]
     for thread in threads:
