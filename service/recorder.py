@@ -194,10 +194,11 @@ class Recorder:
             self.live_runs[item.node] = item.run
         elif isinstance(item.event, SpoolGap):
             self._write_off(item.node, item.event, turn)
+            progress = turn.progress.get(key, progress)  # a run may write off numbers of its own
         elif item.event.__struct_config__.tag == "clean_stop":
             ended = True
         to_ms = max(progress.to_ms, item.at_ms)
-        moved = replace(progress, seq=item.seq, to_ms=to_ms, ended=ended)
+        moved = replace(progress, seq=max(progress.seq, item.seq), to_ms=to_ms, ended=ended)
         turn.progress[key] = _closed_run(moved, item, turn) if ended else moved
 
     def _write_off(self, node: str, gap: SpoolGap, turn: _Turn) -> None:

@@ -33,6 +33,8 @@ def extend(
     if observed.from_ms < covered_ms:
         msg = f"begins at {observed.from_ms}, the run is covered up to {covered_ms}"
         raise Overlap(msg)
+    if not observed.gpus:  # it says nothing of any GPU, and so it ends nothing
+        return tuple(open_), ()
     after: list[OpenCoverage] = []
     closed: list[Closed] = []
     for seen in observed.gpus:

@@ -308,9 +308,6 @@ def test_runs_without_a_fact_do_not_pile_up() -> None:
     assert len(recorder._intake) <= limits.RUNS_PER_NODE
 
 
-@pytest.mark.xfail(
-    strict=True, raises=LedgerError, reason="an observation of no GPU forgets how far the run is covered"
-)
 def test_an_observation_of_nothing_does_not_open_the_past() -> None:
     """After an observation that names no GPU, covered time stays covered: going back is an overlap."""
     ledger = SqlLedger("sqlite://")
@@ -321,9 +318,6 @@ def test_an_observation_of_nothing_does_not_open_the_past() -> None:
     assert recorder.refused["overlap"] == 1
 
 
-@pytest.mark.xfail(
-    strict=True, raises=LedgerError, reason="what the gap releases is booked, then overwritten by the gap"
-)
 def test_a_gap_in_the_speaking_run_itself_is_booked_once() -> None:
     """A run that names its own later numbers as lost goes on after them; nothing released is forgotten."""
     ledger = SqlLedger("sqlite://")
