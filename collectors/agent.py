@@ -9,12 +9,13 @@ from pathlib import Path
 
 import structlog
 
+from collectors.catalogue import Quantity, Round
 from collectors.clock import Anchor, HostBoot, new_run
-from collectors.device import Device, DeviceEventKind, GpuIdentity, Inventory, Reading
+from collectors.device import Device, DeviceEventKind, GpuIdentity, Inventory, Reading, Survey
 from collectors.narrator import Narrator, Speaker
 from collectors.sender import Sender
 from collectors.spool import DiskSpool, LostRange, Record, Spool, SpoolFull
-from collectors.watch import Gone, Heard, Seen, Watch
+from collectors.watch import Gone, Heard, Seen, Surveyed, Watch
 from service.core import limits
 from service.core.errors import DriverUnavailable, SpoolError
 from service.core.events import Fact, GpuPlaced, NodeObserved, NodeReading, SpoolGap
@@ -46,6 +47,7 @@ class Shown:
 
     inventory: Inventory | None = None
     readings: dict[str, Reading] = field(default_factory=dict)
+    surveys: dict[str, dict[Round, Survey]] = field(default_factory=dict)
     read_mono_ms: dict[str, int] = field(default_factory=dict)
     took_ms: dict[str, int] = field(default_factory=dict)
     health: dict[str, str] = field(default_factory=dict)
@@ -185,12 +187,15 @@ class Agent:
             self._spool.flush() if now_ms % limits.SPOOL_FSYNC_MS < TICK_MS else None
         return None
 
-    def _take(self, narrator: Narrator, anchor: Anchor, sight: Seen | Heard) -> None:
+    def _take(self, narrator: Narrator, anchor: Anchor, sight: Seen | Surveyed | Heard) -> None:
         at_ms = anchor.at(sight.mono_ms)
         if isinstance(sight, Heard):
             if sight.event.kind is DeviceEventKind.XID and sight.event.gpu is not None:
                 self.shown.xids[sight.event.gpu, sight.event.data] += 1
             narrator.event(sight.event, at_ms, sight.mono_ms)
+            return
+        if isinstance(sight, Surveyed):
+            self.shown.surveys.setdefault(sight.survey.gpu, {})[sight.survey.round] = sight.survey
             return
         gpu = sight.reading.gpu
         self.shown.readings[gpu], self.shown.read_mono_ms[gpu] = sight.reading, sight.mono_ms
@@ -266,7 +271,7 @@ class Agent:
         self._reading_sent_ms = now_ms
         it = self._settings
         values = {
-            gpu: {quantity.value: float(value) for quantity, value in reading.values.items()}
+            gpu: {key.value: float(value) for key, value in reading.values.items() if isinstance(key, Quantity)}
             for gpu, reading in self.shown.readings.items()
         }
         reading = NodeReading(

@@ -10,20 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
-
-class Quantity(Enum):
-    """What can be read of a GPU, by catalogue name and base unit."""
-
-    POWER_WATTS = "power_watts"  # GPU scope, instant
-    POWER_AVERAGE_WATTS = "power_average_watts"  # GPU scope, one-second average
-    MODULE_POWER_WATTS = "module_power_watts"  # one reading per superchip, seen by both its GPUs
-    MEMORY_POWER_WATTS = "memory_power_watts"
-    POWER_LIMIT_WATTS = "power_limit_watts"  # enforced now, out-of-band caps included
-    ENERGY_JOULES_TOTAL = "energy_joules_total"  # since driver load
-    TEMPERATURE_CELSIUS = "temperature_celsius"
-    MEMORY_TEMPERATURE_CELSIUS = "memory_temperature_celsius"
-    UTILISATION_RATIO = "utilisation_ratio"
-    MEMORY_UTILISATION_RATIO = "memory_utilisation_ratio"
+from collectors.catalogue import Key, Round
 
 
 class Missing(Enum):
@@ -70,6 +57,11 @@ class GpuIdentity:
     name: str
     pci_bus_id: str
     minor: int | None = None
+    board_part_number: str | None = None
+    vbios_version: str | None = None
+    numa_node: int | None = None
+    cluster: str | None = None  # of the NVLink fabric: the domain that spans the rack, as a UUID
+    clique: int | None = None  # GPUs of one cluster and clique reach each other over NVLink
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,15 +80,28 @@ class Inventory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """One collection of one GPU: health evidence and values apart from each other."""
+    """One pulse of one GPU: health evidence and values apart from each other."""
 
     gpu: str
     access: Access
-    values: Mapping[Quantity, float]
-    missing: Mapping[Quantity, Missing]
+    values: Mapping[Key, float]
+    missing: Mapping[Key, Missing]
     recovery_action: int | None = None  # field 230, raw; None when it could not be read
     fabric: FabricState = FabricState.UNKNOWN
     error: str | None = None  # text of the failure when access is not OK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """One round of one GPU beyond the pulse: every quantity of the round, read or missing.
+
+    A quantity of which not a single part answered is missing as a whole.
+    """
+
+    gpu: str
+    round: Round
+    values: Mapping[Key, float]
+    missing: Mapping[Key, Missing]
 
 
 class DeviceEventKind(Enum):
@@ -134,11 +139,21 @@ class Device(Protocol):
         ...
 
     def read(self, gpu: str) -> Reading:
-        """Collect one GPU by UUID. A lost GPU is a reading with access LOST, not an error.
+        """Collect the pulse of one GPU by UUID. A lost GPU is a reading with access LOST, not an error.
 
         Raises:
             DeviceGone: If the driver was reloaded; open again.
             KeyError: If the UUID is not in the inventory.
+        """
+        ...
+
+    def survey(self, gpu: str, one: Round) -> Survey:
+        """Collect another round of one GPU; called from the thread that reads this GPU.
+
+        Raises:
+            DeviceGone: If the driver was reloaded; open again.
+            KeyError: If the UUID is not in the inventory.
+            ValueError: If the round is the pulse.
         """
         ...
 

@@ -12,7 +12,8 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from collectors.agent import Shown
-from collectors.device import Quantity
+from collectors.catalogue import METRICS, Part, Quantity, quantity_of
+from collectors.device import Reading, Survey
 from service.core.errors import ConfigurationError
 from service.core.health import State
 from service.core.ports import Clock
@@ -24,18 +25,8 @@ CATALOGUE: dict[str, tuple[str, tuple[str, ...]]] = {
     "gpu_info": ("Which GPU sits at a position; always 1.", ("gpu", "uuid", "module", "pci_bus_id", "name")),
     "node_info": ("Driver of the node; always 1.", ("driver", "cuda")),
     "gpu_health": ("1 for the health that the agent decided, 0 for the others.", ("gpu", "state")),
-    "gpu_power_watts": ("GPU power, instant.", _GPU),
-    "gpu_power_average_watts": ("GPU power, one-second average.", _GPU),
-    "gpu_module_power_watts": ("Power of the superchip: one reading seen by both its GPUs.", _GPU),
-    "gpu_memory_power_watts": ("Memory power, one-second average.", _GPU),
-    "gpu_power_limit_watts": ("Limit enforced now, out-of-band caps included.", _GPU),
-    "gpu_energy_joules_total": ("Energy since the driver was loaded.", _GPU),
-    "gpu_temperature_celsius": ("GPU temperature.", _GPU),
-    "gpu_memory_temperature_celsius": ("Memory temperature.", _GPU),
-    "gpu_utilisation_ratio": ("Share of time with a kernel running.", _GPU),
-    "gpu_memory_utilisation_ratio": ("Share of time with memory traffic.", _GPU),
     "gpu_recovery_action": ("What the driver asks for (field 230); 0 is nothing.", _GPU),
-    "gpu_value_missing": ("1 for a value that could not be read, with the reason.", ("gpu", "value", "reason")),
+    "gpu_value_missing": ("1 for a value that could not be read, with the reason.", ("gpu", "value", "part", "reason")),
     "gpu_reading_age_seconds": ("Age of the newest reading.", _GPU),
     "gpu_read_duration_seconds": ("Duration of the newest reading.", _GPU),
     "gpu_call_overdue": ("1 while a driver call hangs beyond its deadline.", _GPU),
@@ -44,7 +35,11 @@ CATALOGUE: dict[str, tuple[str, tuple[str, ...]]] = {
     "agent_facts_total": ("Facts written to the spool.", ()),
     "agent_facts_lost_total": ("Facts that the spool could not take; told to the service as a gap.", ()),
 }
-_QUANTITY = {quantity: f"gpu_{quantity.value}" for quantity in Quantity}
+_NAME = {quantity: f"gpu_{quantity.value}" for quantity in Quantity}
+CATALOGUE |= {
+    _NAME[quantity]: (metric.text, ("gpu",) if metric.part is None else ("gpu", metric.part))
+    for quantity, metric in METRICS.items()
+}
 
 Family = CounterMetricFamily | GaugeMetricFamily
 Sample = tuple[str, list[str], float]
@@ -101,10 +96,14 @@ class NodeCollector:
         yield "gpu_read_duration_seconds", [label], self._shown.took_ms[uuid] / 1000
         if uuid in self._shown.overdue:  # what was good before it hung is not live any more
             return
-        for quantity, value in reading.values.items():
-            yield _QUANTITY[quantity], [label], value
-        for quantity, reason in reading.missing.items():
-            yield "gpu_value_missing", [label, quantity.value, reason.value], 1
+        collected: tuple[Reading | Survey, ...] = (reading, *self._shown.surveys.get(uuid, {}).values())
+        for one in collected:
+            for key, value in one.values.items():
+                labels = [label, key.label] if isinstance(key, Part) else [label]
+                yield _NAME[quantity_of(key)], labels, value
+            for key, reason in one.missing.items():
+                part = key.label if isinstance(key, Part) else ""
+                yield "gpu_value_missing", [label, quantity_of(key).value, part, reason.value], 1
         if reading.recovery_action is not None:
             yield "gpu_recovery_action", [label], reading.recovery_action
 

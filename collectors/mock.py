@@ -1,5 +1,6 @@
 """A simulated tray behind the device port; time passes only through its clock."""
 
+from collectors.catalogue import Key, Quantity, Round, of_round
 from collectors.device import (
     Access,
     DeviceEvent,
@@ -8,8 +9,8 @@ from collectors.device import (
     GpuIdentity,
     Inventory,
     Missing,
-    Quantity,
     Reading,
+    Survey,
 )
 from collectors.racks import World
 from service.core.errors import DriverUnavailable
@@ -68,20 +69,26 @@ class MockDevice:
                 gpu=gpu,
                 access=state.access,
                 values={},
-                missing=dict.fromkeys(Quantity, Missing.FAILED),
+                missing=dict.fromkeys(of_round(Round.PULSE), Missing.FAILED),
                 fabric=FabricState.UNKNOWN,
                 error=f"simulated: {state.access.value}",
             )
+        values = self._values(gpu, at_ms)
         return Reading(
             gpu=gpu,
             access=Access.OK,
-            values=self._values(gpu, at_ms),
-            missing={},
+            values=values,
+            missing=dict.fromkeys(of_round(Round.PULSE) - values.keys(), Missing.UNSUPPORTED),
             recovery_action=state.recovery_action,
             fabric=state.fabric,
         )
 
-    def _values(self, gpu: str, at_ms: int) -> dict[Quantity, float]:
+    def survey(self, gpu: str, one: Round) -> Survey:
+        """Return another round of a GPU."""
+        missing: dict[Key, Missing] = dict.fromkeys(of_round(one), Missing.UNSUPPORTED)
+        return Survey(gpu=gpu, round=one, values={}, missing=missing)
+
+    def _values(self, gpu: str, at_ms: int) -> dict[Key, float]:
         world = self._world
         power, load = world.power_watts(gpu, at_ms), world.utilisation(at_ms)
         return {

@@ -12,6 +12,7 @@ from typing import Any
 
 import pynvml
 
+from collectors.catalogue import Key, Quantity, Round, of_round
 from collectors.clock import SystemClock
 from collectors.device import (
     Access,
@@ -21,8 +22,8 @@ from collectors.device import (
     GpuIdentity,
     Inventory,
     Missing,
-    Quantity,
     Reading,
+    Survey,
 )
 from collectors.fabric import judge, unpack
 from collectors.nvml_fields import (
@@ -63,8 +64,8 @@ _ACCESS = {GPU_IS_LOST: Access.LOST, RESET_REQUIRED: Access.RESET_REQUIRED}
 _FINAL = {SUCCESS, UNINITIALIZED, TIMEOUT, *_ACCESS}  # asking field by field would tell no more
 _NO_SUCH_CALL = {NOT_SUPPORTED, FUNCTION_NOT_FOUND, BAD_VERSION}
 
-_Values = dict[Quantity, float]
-_Absent = dict[Quantity, Missing]
+_Values = dict[Key, float]
+_Absent = dict[Key, Missing]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +166,8 @@ class NvmlDevice:
         if known.lost_reads:
             known.lost_reads = 0
             self._returned.add(gpu)
+        for quantity in of_round(Round.PULSE) - values.keys() - missing.keys():
+            missing[quantity] = Missing.UNSUPPORTED
         self._temperature(known, values, missing)
         self._utilisation(known, values, missing)
         return Reading(
@@ -176,6 +179,12 @@ class NvmlDevice:
             fabric=self._fabric(known),
         )
 
+    def survey(self, gpu: str, one: Round) -> Survey:
+        """Collect another round of one GPU."""
+        known = self._gpus[gpu]
+        missing: _Absent = dict.fromkeys(of_round(one), Missing.UNSUPPORTED)
+        return Survey(gpu=known.identity.uuid, round=one, values={}, missing=missing)
+
     @staticmethod
     def _failed(known: _Gpu, code: int, action: int | None = None) -> Reading:
         _check_reload(code)
@@ -185,7 +194,7 @@ class NvmlDevice:
             gpu=known.identity.uuid,
             access=access,
             values={},
-            missing=dict.fromkeys(Quantity, Missing.FAILED),
+            missing=dict.fromkeys(of_round(Round.PULSE), Missing.FAILED),
             recovery_action=action,
             error=f"NVML: {pynvml.NVMLError(code)} (code {code})",
         )
@@ -232,6 +241,7 @@ class NvmlDevice:
             code = self._functions["nvmlDeviceGetTemperature"](known.handle, 0, ctypes.byref(known.number))
             celsius = known.number.value
         _check_reload(code)
+        missing.pop(Quantity.TEMPERATURE_CELSIUS, None)
         if code == SUCCESS:
             keep(Quantity.TEMPERATURE_CELSIUS, celsius, values, missing)
         else:
@@ -241,6 +251,8 @@ class NvmlDevice:
         percents = known.utilisation
         code = self._functions["nvmlDeviceGetUtilizationRates"](known.handle, ctypes.byref(percents))
         _check_reload(code)
+        missing.pop(Quantity.UTILISATION_RATIO, None)
+        missing.pop(Quantity.MEMORY_UTILISATION_RATIO, None)
         if code == SUCCESS:
             keep(Quantity.UTILISATION_RATIO, percents.gpu / 100, values, missing)
             keep(Quantity.MEMORY_UTILISATION_RATIO, percents.memory / 100, values, missing)

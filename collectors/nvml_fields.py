@@ -11,7 +11,8 @@ from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from collectors.device import Missing, Quantity
+from collectors.catalogue import Key, Quantity, is_plausible
+from collectors.device import Missing
 
 ENTRY = struct.Struct("<IIqqII8s")
 _CODE = struct.Struct("<I")
@@ -64,20 +65,6 @@ BATCH: tuple[Field, ...] = (
     Field(82, 0, Quantity.MEMORY_TEMPERATURE_CELSIUS, 1.0),
     Field(RECOVERY_ACTION, 0, None, 1.0),
 )
-
-# Beyond these no GB300 has a truthful answer; a sentinel such as 4294967295 never passes.
-PLAUSIBLE: dict[Quantity, tuple[float, float]] = {
-    Quantity.POWER_WATTS: (0, 5_000),
-    Quantity.POWER_AVERAGE_WATTS: (0, 5_000),
-    Quantity.MODULE_POWER_WATTS: (0, 10_000),
-    Quantity.MEMORY_POWER_WATTS: (0, 2_000),
-    Quantity.POWER_LIMIT_WATTS: (0, 5_000),
-    Quantity.ENERGY_JOULES_TOTAL: (0, 1e13),
-    Quantity.TEMPERATURE_CELSIUS: (-50, 150),
-    Quantity.MEMORY_TEMPERATURE_CELSIUS: (-50, 150),
-    Quantity.UTILISATION_RATIO: (0, 1),
-    Quantity.MEMORY_UTILISATION_RATIO: (0, 1),
-}
 
 Call = Callable[[int, object], int]
 """The driver's call: `(count, array) -> return code`."""
@@ -157,7 +144,7 @@ def telling(codes: Collection[int]) -> int:
     return next((code for code in _TELLING if code in codes), min(failed, default=UNKNOWN))
 
 
-def sift(answers: Iterable[Answer], values: dict[Quantity, float], missing: dict[Quantity, Missing]) -> int | None:
+def sift(answers: Iterable[Answer], values: dict[Key, float], missing: dict[Key, Missing]) -> int | None:
     """Sort answers into values and missing, in base units; return the recovery action if read."""
     action = None
     for answer in answers:
@@ -172,10 +159,9 @@ def sift(answers: Iterable[Answer], values: dict[Quantity, float], missing: dict
     return action
 
 
-def keep(quantity: Quantity, value: float, values: dict[Quantity, float], missing: dict[Quantity, Missing]) -> None:
+def keep(key: Key, value: float, values: dict[Key, float], missing: dict[Key, Missing]) -> None:
     """Keep a value that physics allows; call anything else failed."""
-    low, high = PLAUSIBLE[quantity]
-    if low <= value <= high:
-        values[quantity] = value
+    if is_plausible(key, value):
+        values[key] = value
     else:
-        missing[quantity] = Missing.FAILED
+        missing[key] = Missing.FAILED

@@ -8,7 +8,8 @@ import queue
 import threading
 from dataclasses import dataclass
 
-from collectors.device import Device, DeviceEvent, Reading
+from collectors.catalogue import Round
+from collectors.device import Device, DeviceEvent, Reading, Survey
 from service.core import limits
 from service.core.errors import DeviceError, DeviceGone
 from service.core.ports import Clock
@@ -21,6 +22,14 @@ class Seen:
     mono_ms: int
     took_ms: int
     reading: Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Surveyed:
+    """Another round of a GPU, stamped when its calls began."""
+
+    mono_ms: int
+    survey: Survey
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +48,12 @@ class Gone:
     text: str
 
 
-Sight = Seen | Heard | Gone
+SURVEY_MS = {
+    Round.STATUS: limits.STATUS_INTERVAL_MS,
+    Round.LINKS: limits.LINKS_INTERVAL_MS,
+    Round.DETAIL: limits.DETAIL_INTERVAL_MS,
+}
+Sight = Seen | Surveyed | Heard | Gone
 
 
 class Watch:
@@ -86,20 +100,34 @@ class Watch:
 
     def _poll(self, gpu: str) -> None:
         due_ms = self._clock.monotonic_ms()
+        surveys_due_ms = dict.fromkeys(SURVEY_MS, due_ms)
         while not self._stop.is_set():
-            began_ms = self._clock.monotonic_ms()
-            self._began[gpu] = began_ms
             try:
-                reading = self._device.read(gpu)
+                began_ms = self._read(gpu)
+                self._survey(gpu, surveys_due_ms)
             except (DeviceError, KeyError) as error:
-                self._began[gpu] = None
-                self._put(Gone(began_ms, str(error)))
+                self._put(Gone(self._clock.monotonic_ms(), str(error)))
                 return
-            took_ms = self._clock.monotonic_ms() - began_ms
-            self._began[gpu] = None
-            self._put(Seen(began_ms, took_ms, reading))
+            finally:
+                self._began[gpu] = None
             due_ms = max(due_ms + self._interval_ms, began_ms)
             self._stop.wait(max(0, due_ms - self._clock.monotonic_ms()) / 1000)
+
+    def _read(self, gpu: str) -> int:
+        self._began[gpu] = began_ms = self._clock.monotonic_ms()
+        reading = self._device.read(gpu)
+        self._put(Seen(began_ms, self._clock.monotonic_ms() - began_ms, reading))
+        return began_ms
+
+    def _survey(self, gpu: str, due_ms: dict[Round, int]) -> None:
+        """Collect at most one round that is due, so that the pulse is never late by several."""
+        now_ms = self._clock.monotonic_ms()
+        for one, at_ms in due_ms.items():
+            if at_ms <= now_ms and not self._stop.is_set():
+                self._began[gpu] = now_ms
+                self._put(Surveyed(now_ms, self._device.survey(gpu, one)))
+                due_ms[one] = now_ms + SURVEY_MS[one]
+                return
 
     def _listen(self) -> None:
         while not self._stop.is_set():

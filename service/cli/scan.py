@@ -18,6 +18,7 @@ def scan(output: Annotated[str, typer.Option("-o", "--output", help="table or js
 
     Example: threenines scan -o json
     """
+    from collectors.catalogue import spelt
     from collectors.judgement import look
     from collectors.nvml import NvmlDevice
 
@@ -37,8 +38,8 @@ def scan(output: Annotated[str, typer.Option("-o", "--output", help="table or js
             "access": reading.access.value,
             "fabric": reading.fabric.value,
             "recovery_action": reading.recovery_action,
-            "values": {quantity.value: value for quantity, value in reading.values.items()},
-            "missing": {quantity.value: why.value for quantity, why in reading.missing.items()},
+            "values": {spelt(key): value for key, value in reading.values.items()},
+            "missing": {spelt(key): why.value for key, why in reading.missing.items()},
         }
         for gpu, reading, one in zip(inventory.gpus, readings, looks, strict=True)
     ]

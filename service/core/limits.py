@@ -15,6 +15,9 @@ LATEST_MS = 4_102_444_800_000
 
 # Agent
 POLL_INTERVAL_MS = SECOND_MS
+STATUS_INTERVAL_MS = 10 * SECOND_MS
+LINKS_INTERVAL_MS = 10 * SECOND_MS
+DETAIL_INTERVAL_MS = 60 * SECOND_MS
 HEARTBEAT_MS = 5 * SECOND_MS
 CALL_DEADLINE_MS = 2_500  # a GPU whose call takes longer is hung; 2.5 polls, so one slow call is not
 CONFIRM_DOWN_READINGS = 2  # one bad reading is a suspicion, two are a fact

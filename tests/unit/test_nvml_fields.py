@@ -5,11 +5,11 @@ import struct
 
 import pytest
 
-from collectors.device import Missing, Quantity
+from collectors.catalogue import METRICS, Key, Quantity
+from collectors.device import Missing
 from collectors.nvml_fields import (
     BATCH,
     ENTRY,
-    PLAUSIBLE,
     Answer,
     Field,
     FieldBatch,
@@ -154,8 +154,8 @@ def test_the_telling_code_is_about_the_gpu_as_a_whole(codes: set[int], code: int
 
 def test_vendor_units_end_here() -> None:
     """Milliwatts and millijoules become watts and joules."""
-    values: dict[Quantity, float] = {}
-    missing: dict[Quantity, Missing] = {}
+    values: dict[Key, float] = {}
+    missing: dict[Key, Missing] = {}
     action = sift(
         [
             answer(0, 1, struct.pack("<I4x", 180_300)),
@@ -183,8 +183,8 @@ def test_vendor_units_end_here() -> None:
 )
 def test_what_is_no_number_is_missing_and_never_zero(one: Answer) -> None:
     """Errors, unknown types, sentinels, negative power, NaN and infinity are failures, also as an action."""
-    values: dict[Quantity, float] = {}
-    missing: dict[Quantity, Missing] = {}
+    values: dict[Key, float] = {}
+    missing: dict[Key, Missing] = {}
     action = sift([one, one._replace(field=ACTION)], values, missing)
 
     assert (values, missing, action) == ({}, {Quantity.POWER_WATTS: Missing.FAILED}, None)
@@ -192,4 +192,4 @@ def test_what_is_no_number_is_missing_and_never_zero(one: Answer) -> None:
 
 def test_every_quantity_has_a_plausible_range() -> None:
     """A quantity cannot be added without saying what is impossible."""
-    assert set(PLAUSIBLE) == set(Quantity)
+    assert set(METRICS) == set(Quantity)
