@@ -270,9 +270,12 @@ def test_forbidden_unsupported_failed_and_sentinels_stay_apart(driver: FakeDrive
     reading = device.read(device.open().gpus[0].uuid)
     device.close()
 
-    assert reading.missing.items() >= {
-        Quantity.MEMORY_POWER_WATTS: Missing.UNSUPPORTED,
-        Quantity.MEMORY_TEMPERATURE_CELSIUS: Missing.FORBIDDEN,
-        Quantity.ENERGY_JOULES_TOTAL: Missing.FAILED,
-        Quantity.POWER_WATTS: Missing.FAILED,
-    }.items()
+    assert (
+        reading.missing.items()
+        >= {
+            Quantity.MEMORY_POWER_WATTS: Missing.UNSUPPORTED,
+            Quantity.MEMORY_TEMPERATURE_CELSIUS: Missing.FORBIDDEN,
+            Quantity.ENERGY_JOULES_TOTAL: Missing.FAILED,
+            Quantity.POWER_WATTS: Missing.FAILED,
+        }.items()
+    )

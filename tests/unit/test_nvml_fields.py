@@ -1,24 +1,15 @@
 """Field batches: laid out once, decoded by what came back, and never a number that is none."""
 
-import ctypes
 import struct
 
 import pytest
 
 from collectors.catalogue import METRICS, Key, Quantity
 from collectors.device import Missing
-from collectors.nvml_fields import (
-    BATCH,
-    ENTRY,
-    Answer,
-    Field,
-    FieldBatch,
-    decode,
-    missing_field_for,
-    missing_for,
-    sift,
-    telling,
-)
+from collectors.nvml.batches import PULSE
+from collectors.nvml.codes import missing_field_for, missing_for, telling
+from collectors.nvml.fields import ENTRY, Answer, Field, FieldBatch, bit_error_ratio, decode, sift
+from collectors.nvml.library import Buffer
 
 POWER = Field(186, 0, Quantity.POWER_WATTS, 0.001)
 ENERGY = Field(83, 0, Quantity.ENERGY_JOULES_TOTAL, 0.001)
@@ -26,25 +17,23 @@ ACTION = Field(230, 0, None, 1.0)
 JUNK = b"\xa5" * ENTRY.size
 
 
-def entries(count: int, array: object) -> list[tuple[int, int]]:
-    """Return (id, scope) as a driver would find them in the array it is given."""
-    address = ctypes.cast(array, ctypes.c_void_p).value or 0  # type: ignore[arg-type]
-    return [struct.unpack("<II", ctypes.string_at(address + at * ENTRY.size, 8)) for at in range(count)]
+def entries(count: int, buffer: Buffer) -> list[tuple[int, int]]:
+    """Return (id, scope) as a driver would find them in the memory it is given."""
+    return [struct.unpack_from("<II", buffer.raw, at * ENTRY.size) for at in range(count)]
 
 
-def fill(count: int, array: object, *, code: int = 0, overrun: bool = True) -> None:
+def fill(count: int, buffer: Buffer, *, code: int = 0, overrun: bool = True) -> None:
     """Answer each entry with its own id as an unsigned int, and run over the end as some drivers do."""
-    address = ctypes.cast(array, ctypes.c_void_p).value or 0  # type: ignore[arg-type]
-    for at, (number, scope) in enumerate(entries(count, array)):
+    for at, (number, scope) in enumerate(entries(count, buffer)):
         filled = ENTRY.pack(number, scope, 1, 1, 1, code, struct.pack("<I4s", number, b"\xa5" * 4))
-        ctypes.memmove(address + at * ENTRY.size, filled, ENTRY.size)
+        buffer.raw[at * ENTRY.size : (at + 1) * ENTRY.size] = filled
     if overrun:
-        ctypes.memmove(address + count * ENTRY.size, JUNK, ENTRY.size)
+        buffer.raw[count * ENTRY.size : (count + 1) * ENTRY.size] = JUNK
 
 
-def filled(count: int, array: object) -> int:
+def filled(count: int, buffer: Buffer) -> int:
     """Answer as `fill` does, with the code of success."""
-    fill(count, array)
+    fill(count, buffer)
     return 0
 
 
@@ -73,18 +62,18 @@ def test_a_value_is_decoded_by_the_type_that_came_back(kind: int, value: bytes, 
 
 def test_the_driver_finds_ids_and_scopes_and_a_guard_entry() -> None:
     """Each call sees the same batch although the driver wrote over it and one entry past it."""
-    batch, seen = FieldBatch(), []
+    batch, seen = FieldBatch(PULSE), []
 
-    def call(count: int, array: object) -> int:
-        seen.append(entries(count, array))
-        fill(count, array)
+    def call(count: int, buffer: Buffer) -> int:
+        seen.append(entries(count, buffer))
+        fill(count, buffer)
         return 0
 
     batch.ask(call)
     batch.ask(call)
 
-    assert seen == [[(one.number, one.scope) for one in BATCH]] * 2
-    assert [one.code for one in batch.answers()] == [0] * len(BATCH)
+    assert seen == [[(one.number, one.scope) for one in PULSE]] * 2
+    assert [one.code for one in batch.answers()] == [0] * len(PULSE)
 
 
 def test_no_answer_outlives_its_call() -> None:
@@ -100,11 +89,11 @@ def test_asked_singly_a_refused_field_carries_the_code_of_its_call() -> None:
     """The overrun of one entry does not spoil the next; refusals stay with their field."""
     batch, asked = FieldBatch([POWER, ENERGY, ACTION]), []
 
-    def call(count: int, array: object) -> int:
-        asked.extend(entries(count, array))
+    def call(count: int, buffer: Buffer) -> int:
+        asked.extend(entries(count, buffer))
         if asked[-1][0] == ENERGY.number:
             return 2
-        fill(count, array)
+        fill(count, buffer)
         return 0
 
     codes = batch.ask_singly(call)
@@ -188,6 +177,33 @@ def test_what_is_no_number_is_missing_and_never_zero(one: Answer) -> None:
     action = sift([one, one._replace(field=ACTION)], values, missing)
 
     assert (values, missing, action) == ({}, {Quantity.POWER_WATTS: Missing.FAILED}, None)
+
+
+@pytest.mark.parametrize(("code", "ratio"), [(0x10F, 1e-15), (0xC08, 12e-8), (0xFFF, 15e-255), (0, 0.0)])
+def test_a_bit_error_ratio_is_mantissa_and_negative_exponent(code: int, ratio: float) -> None:
+    """Bits 8 to 11 times ten to the minus bits 0 to 7."""
+    assert bit_error_ratio(code) == pytest.approx(ratio, rel=1e-12)
+
+
+def test_fields_of_one_key_add_up() -> None:
+    """A histogram over all links is the sum of what each link says."""
+    one, two = (Field(235, link, Quantity.NVLINK_LINKS, is_summed=True) for link in (0, 1))
+    values: dict[Key, float] = {}
+    sift([answer(0, 3, struct.pack("<Q", 20), one), answer(0, 3, struct.pack("<Q", 22), two)], values, {})
+
+    assert values == {Quantity.NVLINK_LINKS: 42}
+
+
+@pytest.mark.parametrize("kind", [1, 2, 3])
+def test_all_ones_is_no_count(kind: int) -> None:
+    """A counter of all ones is what drivers write where they have none."""
+    values: dict[Key, float] = {}
+    missing: dict[Key, Missing] = {}
+    raw = b"\xff" * (4 if kind == 1 else 8)
+    replays = Field(94, 0, Quantity.PCIE_REPLAYS_TOTAL)
+    sift([answer(0, kind, raw.ljust(8, b"\0"), replays)], values, missing)
+
+    assert (values, missing) == ({}, {Quantity.PCIE_REPLAYS_TOTAL: Missing.FAILED})
 
 
 def test_every_quantity_has_a_plausible_range() -> None:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from collectors.clock import SystemClock
-from collectors.nvml_lock import HOLD_MS, TIMEOUT, FieldLock
+from collectors.nvml.lock import HOLD_MS, TIMEOUT, FieldLock
 from service.core import limits
 
 HOLD = 0.1

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from collectors.device import FabricState
-from collectors.fabric import FabricInfo, judge, unpack
+from collectors.nvml.fabric import FabricInfo, judge, unpack
 
 CAPTURED_MASK = 0x1AA  # a healthy GB300 tray
 HEALTHY = FabricInfo(state=3, status=0, clique=32766, cluster=b"\x42" * 16, mask=CAPTURED_MASK, summary=1)
