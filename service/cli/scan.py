@@ -3,45 +3,58 @@
 import sys
 from dataclasses import asdict
 from enum import Enum
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.cli.options import emit, is_json
+from service.cli.options import emit, is_json, say
+
+if TYPE_CHECKING:
+    from collectors.device import Device, GpuIdentity, Inventory, Reading, Survey
+    from collectors.edges import Look
 
 _UNHEALTHY = 1
 _WIDE = 160
+_BETWEEN_SECONDS = 0.15
 
 
-def scan(output: Annotated[str, typer.Option("-o", "--output", help="table or json")] = "table") -> None:
+def scan(
+    output: Annotated[str, typer.Option("-o", "--output", help="table or json")] = "table",
+    capture: Annotated[
+        Path | None, typer.Option(help="Also write the driver's raw answers to this file, identifiers masked.")
+    ] = None,
+    replay: Annotated[Path | None, typer.Option(help="Read a capture instead of this host's driver.")] = None,
+    note: Annotated[str, typer.Option(help="What the captured machine is and what it is doing.")] = "",
+) -> None:
     """Read every GPU once; changes nothing. Exit status 1 unless every GPU is up.
 
-    Example: threenines scan -o json
+    Examples:
+      threenines scan -o json
+      threenines scan --capture gb300-idle.json --note "GB300 tray, idle, driver 580.173.02"
+      threenines scan --replay gb300-idle.json
     """
-    from collectors.catalogue import spelt
     from collectors.judgement import look
     from collectors.nvml import NvmlDevice
+    from collectors.nvml.capture import Recorder, load, save
+    from collectors.nvml.library import DriverLibrary
+    from collectors.nvml.replay import ReplayLibrary
 
     as_json = is_json(output)
-    device = NvmlDevice()
+    library = Recorder(DriverLibrary()) if replay is None else Recorder(ReplayLibrary(load(replay)), is_masking=False)
+    device = NvmlDevice(library=library)
     inventory = device.open()
     try:
-        readings = [device.read(gpu.uuid) for gpu in inventory.gpus]
+        readings, surveys = _collect(device, inventory)
     finally:
         device.close()
+    if capture is not None:
+        save(library.taken(note), capture)
+        say(f"{capture}: captured; identifiers are masked, look it over before you pass it on")
     looks = [look(reading, inventory.cuda_version) for reading in readings]
     rows = [
-        {
-            **asdict(gpu),
-            "health": one.health.value if one.health else None,
-            "cause": one.cause,
-            "access": reading.access.value,
-            "fabric": reading.fabric.value,
-            "recovery_action": reading.recovery_action,
-            "values": {spelt(key): value for key, value in reading.values.items()},
-            "missing": {spelt(key): why.value for key, why in reading.missing.items()},
-        }
-        for gpu, reading, one in zip(inventory.gpus, readings, looks, strict=True)
+        _row(gpu, one, reading, others)
+        for gpu, reading, others, one in zip(inventory.gpus, readings, surveys, looks, strict=True)
     ]
     node = {name: value for name, value in asdict(inventory).items() if name not in {"gpus", "event_types"}}
     if as_json:
@@ -49,6 +62,35 @@ def scan(output: Annotated[str, typer.Option("-o", "--output", help="table or js
     else:
         _table(node, rows)
     raise typer.Exit(0 if rows and all(row["health"] == "up" for row in rows) else _UNHEALTHY)
+
+
+def _row(gpu: "GpuIdentity", look: "Look", reading: "Reading", surveys: "list[Survey]") -> dict[str, Any]:
+    from collectors.catalogue import spelt
+
+    said: tuple[Reading | Survey, ...] = (reading, *surveys)
+    return {
+        **asdict(gpu),
+        "health": look.health.value if look.health else None,
+        "cause": look.cause,
+        "access": reading.access.value,
+        "fabric": reading.fabric.value,
+        "recovery_action": reading.recovery_action,
+        "values": {spelt(key): value for one in said for key, value in one.values.items()},
+        "missing": {spelt(key): why.value for one in said for key, why in one.missing.items()},
+    }
+
+
+def _collect(device: "Device", inventory: "Inventory") -> tuple[list["Reading"], list[list["Survey"]]]:
+    """Return the pulse of each GPU and its other rounds; engines need a second look to compare with."""
+    from collectors.catalogue import Round
+    from collectors.clock import SystemClock
+
+    rounds = [one for one in Round if one is not Round.PULSE]
+    for gpu in inventory.gpus:
+        device.survey(gpu.uuid, Round.STATUS)
+    SystemClock().sleep(_BETWEEN_SECONDS)
+    readings = [device.read(gpu.uuid) for gpu in inventory.gpus]
+    return readings, [[device.survey(gpu.uuid, one) for one in rounds] for gpu in inventory.gpus]
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 -- any nest of values
