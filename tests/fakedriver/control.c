@@ -11,13 +11,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "control.h"
 #include "event_ring.h"
 #include "functions.h"
-#include "ramp.h"
-#include "state.h"
-#include "throttle.h"
 
-#define EXPORT __attribute__((visibility("default")))
 #define TRAY_ITSELF (-1)
 
 enum kind { KIND_u8, KIND_u32, KIND_i32, KIND_u64, KIND_text };
@@ -87,7 +84,7 @@ EXPORT unsigned int controlGpuCount(void)
     return FAKE_GPUS;
 }
 
-static struct fakeGpu *gpuAt(struct fakeTray *tray, int gpu)
+struct fakeGpu *controlGpu(struct fakeTray *tray, int gpu)
 {
     return gpu >= 0 && (unsigned int)gpu < FAKE_GPUS ? &tray->gpus[gpu] : NULL;
 }
@@ -111,7 +108,7 @@ static const struct member *locate(struct fakeTray *tray, int gpu, const char *n
         *where = (char *)tray;
     } else {
         found = findMember(gpu_members, sizeof(gpu_members) / sizeof(gpu_members[0]), name);
-        *where = (char *)gpuAt(tray, gpu);
+        *where = (char *)controlGpu(tray, gpu);
     }
     if (found == NULL || *where == NULL)
         return NULL;
@@ -206,87 +203,10 @@ EXPORT const char *controlFunctionName(int function)
     return function >= 0 && function < FN_COUNT ? fakeFunctionNames[function] : NULL;
 }
 
-/* `scope` is the scope id of the field, 0xFFFFFFFF for the sum of all links. */
-EXPORT int controlSetField(struct fakeTray *tray, int gpu, unsigned int id, unsigned int scope,
-                           uint32_t kind, uint32_t type_plus_one, uint64_t bits, double rate)
-{
-    unsigned int column = scope == 0xFFFFFFFFu ? FAKE_SCOPE_ALL : scope;
-    struct fakeGpu *target = gpuAt(tray, gpu);
-
-    if (target == NULL || id >= FAKE_FIELD_IDS || column >= FAKE_SCOPES)
-        return -1;
-    rampWrite(&target->fields[id][column], FAKE_SLOT_TAG(kind, type_plus_one), bits, rate,
-              driverNs(tray));
-    return 0;
-}
-
-/* Remember the step for the sample buffer, and let the energy follow the instant power. */
-EXPORT int controlPowerChanged(struct fakeTray *tray, int gpu)
-{
-    struct fakeGpu *target = gpuAt(tray, gpu);
-    uint64_t now = driverNs(tray);
-
-    if (target == NULL)
-        return -1;
-    target->power_history[target->power_changes % FAKE_POWER_CHANGES] = (struct fakePowerChange){
-        now, target->power_instant_mw, target->module_instant_mw};
-    __atomic_add_fetch(&target->power_changes, 1, __ATOMIC_RELEASE);
-    rampSetRate(&target->energy_mj, (double)target->power_instant_mw, now);
-    return 0;
-}
-
-EXPORT int controlSetEnergy(struct fakeTray *tray, int gpu, uint64_t millijoules)
-{
-    struct fakeGpu *target = gpuAt(tray, gpu);
-
-    if (target == NULL)
-        return -1;
-    rampWrite(&target->energy_mj, 0, millijoules, (double)target->power_instant_mw, driverNs(tray));
-    return 0;
-}
-
-EXPORT int controlGetEnergy(struct fakeTray *tray, int gpu, uint64_t *millijoules)
-{
-    struct fakeGpu *target = gpuAt(tray, gpu);
-
-    if (target == NULL)
-        return -1;
-    *millijoules = rampValue(&target->energy_mj, driverNs(tray));
-    return 0;
-}
-
-/* The counters of the reasons that are set advance from now on, the others stand still. */
-EXPORT int controlSetClockEvents(struct fakeTray *tray, int gpu, uint64_t reasons)
-{
-    struct fakeGpu *target = gpuAt(tray, gpu);
-    uint64_t now = driverNs(tray);
-
-    if (target == NULL)
-        return -1;
-    __atomic_store_n(&target->clock_events, reasons, __ATOMIC_RELEASE);
-    for (unsigned int i = 0; i < fakeThrottleCount; i++) {
-        double rate = (reasons & fakeThrottles[i].reasons) != 0 ? (double)NS_PER_SECOND : 0.0;
-        rampSetRate(&target->throttle_ns[i], rate, now);
-    }
-    return 0;
-}
-
-EXPORT int controlClearThrottleTimes(struct fakeTray *tray, int gpu)
-{
-    struct fakeGpu *target = gpuAt(tray, gpu);
-    uint64_t now = driverNs(tray);
-
-    if (target == NULL)
-        return -1;
-    for (unsigned int i = 0; i < fakeThrottleCount; i++)
-        rampWrite(&target->throttle_ns[i], 0, 0, target->throttle_ns[i].rate_per_second, now);
-    return 0;
-}
-
 EXPORT int controlSetProcess(struct fakeTray *tray, int gpu, unsigned int index, uint32_t pid,
                              uint64_t used_bytes)
 {
-    struct fakeGpu *target = gpuAt(tray, gpu);
+    struct fakeGpu *target = controlGpu(tray, gpu);
 
     if (target == NULL || index >= FAKE_PROCESSES)
         return -1;
@@ -297,7 +217,7 @@ EXPORT int controlSetProcess(struct fakeTray *tray, int gpu, unsigned int index,
 EXPORT int controlPushEvent(struct fakeTray *tray, int gpu, int is_system, uint64_t type,
                             uint64_t data)
 {
-    if (gpuAt(tray, gpu) == NULL)
+    if (controlGpu(tray, gpu) == NULL)
         return -1;
     ringPush(tray, &(struct fakeEvent){.gpu = (uint32_t)gpu,
                                        .is_system = is_system != 0,

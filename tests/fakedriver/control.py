@@ -48,6 +48,7 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "controlGetEnergy": (_I32, (_STATE, _I32, ctypes.POINTER(_U64))),
     "controlSetClockEvents": (_I32, (_STATE, _I32, _U64)),
     "controlClearThrottleTimes": (_I32, (_STATE, _I32)),
+    "controlSetActivity": (_I32, (_STATE, _I32, _U32, _REAL)),
     "controlSetProcess": (_I32, (_STATE, _I32, _U32, _U32, _U64)),
     "controlPushEvent": (_I32, (_STATE, _I32, _I32, _U64, _U64)),
     "controlWake": (None, (_STATE,)),
@@ -164,6 +165,10 @@ class State:
     def clear_throttle_times(self, gpu: int) -> None:
         """Set all throttle counters to zero; the running ones go on."""
         self._call("controlClearThrottleTimes", gpu)
+
+    def set_activity(self, gpu: int, metric: int, rate: float) -> None:
+        """Let an activity metric accumulate at a rate of its unit."""
+        self._call("controlSetActivity", gpu, metric, rate)
 
     def set_process(self, gpu: int, index: int, pid: int, used_bytes: int) -> None:
         """Write one entry of the process list."""

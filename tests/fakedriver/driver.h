@@ -45,9 +45,10 @@ bool fakeGpuOf(nvmlDevice_t device, unsigned int *gpu);
 unsigned int fakeGpuIndex(const struct fakeGpu *gpu);
 unsigned int fakePciId(const struct fakeGpu *gpu);
 
-/* events.c and system_events.c: the last shutdown ends all sets. */
+/* events.c, system_events.c, gpm.c: the last shutdown ends all sets and samples. */
 void fakeDropEventSets(void);
 void fakeDropSystemEventSets(void);
+void fakeDropGpmSamples(void);
 
 /* identity.c */
 nvmlReturn_t fakeCopyText(const char *text, char *out, unsigned int length);

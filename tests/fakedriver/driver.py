@@ -244,6 +244,33 @@ class FakeDriver:
         self._state.set(gpu, "gpu_utilisation", percent)
         self._state.set(gpu, "memory_utilisation", memory)
 
+    def set_engine_activity(
+        self,
+        gpu: int,
+        *,
+        graphics: float | None = None,
+        sm: float | None = None,
+        occupancy: float | None = None,
+        tensor: float | None = None,
+        dram: float | None = None,
+    ) -> None:
+        """Set how busy engines are from now on, in percent, as two GPM samples will show."""
+        for metric, percent in ((1, graphics), (2, sm), (3, occupancy), (5, tensor), (10, dram)):
+            if percent is not None:
+                self._state.set_activity(gpu, metric, percent)
+
+    def set_gpm(self, gpu: int, metric: int, value: float) -> None:
+        """Set any GPM metric that is not traffic: 1 to 13 in percent, 100 to 103 (C2C) in MiB/s."""
+        self._state.set_activity(gpu, metric, value)
+
+    def set_gpm_error(self, gpu: int, metric: int, code: int) -> None:
+        """Make one GPM metric answer an error of its own; 0 is none."""
+        self._state.set(gpu, "gpm_error", code, metric)
+
+    def set_gpm_support(self, gpu: int, *, supported: bool) -> None:
+        """Say whether the GPU takes GPM samples at all."""
+        self._state.set(gpu, "gpm_unsupported", not supported)
+
     def set_clocks(
         self,
         gpu: int,

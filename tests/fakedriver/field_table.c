@@ -9,7 +9,6 @@
 
 #include "throttle.h"
 
-#define LINKS 18u
 #define C2C_LINKS 14u
 #define PCIE_LANES 16u
 #define PROFILES 5u
@@ -96,9 +95,9 @@ static const struct fieldRow rows[] = {
     {184, 184, U32, SCOPE_NONE, ACCESS_ALL, 1, NULL},
     {199, 199, U32, SCOPE_NONE, ACCESS_ALL, 1, NULL},
     /* NVLink: topology and state; low-power thresholds are invented */
-    {91, 91, U32, SCOPE_NONE, ACCESS_ALL, LINKS, NULL},
+    {91, 91, U32, SCOPE_NONE, ACCESS_ALL, FIELD_LINKS, NULL},
     {146, 146, U32, SCOPE_NVLINK, ACCESS_ALL, 0, remoteLink},
-    {147, 147, U32, SCOPE_NONE, ACCESS_ALL, LINKS, NULL},
+    {147, 147, U32, SCOPE_NONE, ACCESS_ALL, FIELD_LINKS, NULL},
     {164, 164, U32, SCOPE_NVLINK, ACCESS_ALL, NVLINK_MBPS, NULL},
     {165, 165, U32, SCOPE_NVLINK, ACCESS_ALL, 1, NULL},
     {166, 166, U32, SCOPE_NVLINK, ACCESS_ALL, NVLINK_5, NULL},
@@ -179,9 +178,9 @@ nvmlReturn_t fakeFieldScope(const struct fieldRow *row, unsigned int scope)
     case SCOPE_POWER_AVERAGE:
         return powerScope(scope, NVML_POWER_SCOPE_MEMORY);
     case SCOPE_NVLINK:
-        return below(scope, LINKS);
+        return below(scope, FIELD_LINKS);
     case SCOPE_NVLINK_OR_ALL:
-        return scope == FIELD_ALL_LINKS ? NVML_SUCCESS : below(scope, LINKS);
+        return scope == FIELD_ALL_LINKS ? NVML_SUCCESS : below(scope, FIELD_LINKS);
     case SCOPE_C2C:
         return below(scope, C2C_LINKS);
     case SCOPE_PCIE_LANE:

@@ -21,6 +21,7 @@ enum fieldScope {
 enum fieldAccess { ACCESS_ALL, ACCESS_ROOT };
 
 #define FIELD_ALL_LINKS 0xFFFFFFFFu
+#define FIELD_LINKS 18u
 
 typedef int64_t (*fieldReader)(const struct fakeGpu *gpu, unsigned int id, unsigned int scope);
 

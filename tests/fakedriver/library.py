@@ -22,7 +22,8 @@ SONAME = "libnvidia-ml.so.1"
 DRIVER_LIBRARY = "libnvidia-ml.so.1"
 CONTROL_LIBRARY = "libfakecontrol.so"
 
-CONTROL_SOURCES = ("control.c", "event_ring.c", "throttle.c")
+CONTROL_ONLY = ("control.c", "control_counters.c")
+CONTROL_SOURCES = (*CONTROL_ONLY, "event_ring.c", "gpm_table.c", "throttle.c")
 FLAGS = ("-std=gnu11", "-O1", "-g0", "-fPIC", "-shared", "-fvisibility=hidden")
 # Deprecated functions are declared so and implemented on purpose.
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wno-deprecated-declarations")
@@ -108,7 +109,7 @@ def _build_into(directory: Path) -> None:
     (generated / "functions.c").write_text(_functions_source(names), encoding="utf-8")
     (generated / "stubs.c").write_text(_stubs_source(names), encoding="utf-8")
     control = [SOURCES / name for name in CONTROL_SOURCES]
-    driver = [file for file in _source_files() if file.suffix == ".c" and file.name != "control.c"]
+    driver = [file for file in _source_files() if file.suffix == ".c" and file.name not in CONTROL_ONLY]
     _compile(
         directory / DRIVER_LIBRARY,
         [*driver, generated / "functions.c", generated / "stubs.c"],

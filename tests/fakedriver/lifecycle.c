@@ -154,6 +154,7 @@ nvmlReturn_t nvmlShutdown(void)
         if (__atomic_sub_fetch(&references, 1, __ATOMIC_ACQ_REL) == 0) {
             fakeDropEventSets();
             fakeDropSystemEventSets();
+            fakeDropGpmSamples();
         }
         result = NVML_SUCCESS;
     }

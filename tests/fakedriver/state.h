@@ -23,6 +23,8 @@
 #define FAKE_PROCESSES 16u
 #define FAKE_THROTTLES 16u
 #define FAKE_POWER_CHANGES 256u
+#define FAKE_GPM_METRICS 128u /* ids above do not exist on this board */
+#define FAKE_GPM_SCALE 1e6    /* activity counts in millionths of its unit times seconds */
 
 typedef uint8_t fake_u8;
 typedef uint32_t fake_u32;
@@ -161,6 +163,7 @@ struct fakePowerChange {
     ONE(u32, fabric_clique)                                                                       \
     ONE(u32, fabric_health_mask)                                                                  \
     ONE(u32, fabric_summary)                                                                      \
+    ONE(u32, gpm_unsupported)                                                                     \
     ONE(u32, process_count)                                                                       \
     ONE(u32, power_changes)                                                                       \
     MANY(text, name, 96)                                                                          \
@@ -172,6 +175,7 @@ struct fakePowerChange {
     MANY(u8, chassis_serial, 16)                                                                  \
     MANY(u8, ib_guid, 16)                                                                         \
     MANY(u8, cluster_uuid, 16)                                                                    \
+    MANY(u32, gpm_error, FAKE_GPM_METRICS)                                                        \
     MANY(u32, call_error, FAKE_FUNCTIONS)
 
 #define FAKE_DECLARE_ONE(kind, name) fake_##kind name;
@@ -181,6 +185,7 @@ struct fakeGpu {
     FAKE_GPU_MEMBERS(FAKE_DECLARE_ONE, FAKE_DECLARE_MANY)
     struct fakeRamp energy_mj;
     struct fakeRamp throttle_ns[FAKE_THROTTLES]; /* in the order of the table in throttle.c */
+    struct fakeRamp gpm_rates[FAKE_GPM_METRICS];
     struct fakeProcess processes[FAKE_PROCESSES];
     struct fakePowerChange power_history[FAKE_POWER_CHANGES];
     struct fakeRamp fields[FAKE_FIELD_IDS][FAKE_SCOPES];
