@@ -43,6 +43,8 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "controlFunction": (_I32, (_TEXT,)),
     "controlFunctionName": (_TEXT, (_I32,)),
     "controlSetField": (_I32, (_STATE, _I32, _U32, _U32, _U32, _U32, _U64, _REAL)),
+    "controlCountField": (_I32, (_STATE, _I32, _U32, _U32, _I64, _REAL)),
+    "controlRestartUptime": (_I32, (_STATE, _I32)),
     "controlPowerChanged": (_I32, (_STATE, _I32)),
     "controlSetEnergy": (_I32, (_STATE, _I32, _U64)),
     "controlGetEnergy": (_I32, (_STATE, _I32, ctypes.POINTER(_U64))),
@@ -143,6 +145,14 @@ class State:
     def clear_field(self, gpu: int, field: int, scope: int) -> None:
         """Let one field answer its default again."""
         self._call("controlSetField", gpu, field, scope, _Slot.DEFAULT, 0, 0, 0.0)
+
+    def count_field(self, gpu: int, field: int, scope: int, more: int, per_second: float) -> None:
+        """Add to a counter and set its rate."""
+        self._call("controlCountField", gpu, field, scope, more, per_second)
+
+    def restart_uptime(self, gpu: int) -> None:
+        """Let the uptime of a GPU begin now."""
+        self._call("controlRestartUptime", gpu)
 
     def power_changed(self, gpu: int) -> None:
         """Let energy and samples follow the power numbers written before."""

@@ -25,6 +25,35 @@ EXPORT int controlSetField(struct fakeTray *tray, int gpu, unsigned int id, unsi
     return 0;
 }
 
+/*
+ * Add to a counter and set how fast it goes on; what was counted stays. A field that answered its
+ * default or an error begins at zero.
+ */
+EXPORT int controlCountField(struct fakeTray *tray, int gpu, unsigned int id, unsigned int scope,
+                             int64_t more, double rate)
+{
+    struct fakeGpu *target = controlGpu(tray, gpu);
+    uint64_t now = driverNs(tray);
+
+    if (target == NULL || id >= FAKE_FIELD_IDS || scope >= FAKE_SCOPES)
+        return -1;
+    struct fakeRamp *slot = &target->fields[id][scope];
+    bool counts = FAKE_SLOT_KIND(slot->tag) == FAKE_SLOT_INTEGER;
+    rampWrite(slot, FAKE_SLOT_TAG(FAKE_SLOT_INTEGER, counts ? FAKE_SLOT_TYPE_PLUS_ONE(slot->tag) : 0),
+              (counts ? rampValue(slot, now) : 0) + (uint64_t)more, rate, now);
+    return 0;
+}
+
+EXPORT int controlRestartUptime(struct fakeTray *tray, int gpu)
+{
+    struct fakeGpu *target = controlGpu(tray, gpu);
+
+    if (target == NULL)
+        return -1;
+    rampWrite(&target->uptime_s, 0, 0, 1.0, driverNs(tray));
+    return 0;
+}
+
 /* Remember the step for the sample buffer, and let the energy follow the instant power. */
 EXPORT int controlPowerChanged(struct fakeTray *tray, int gpu)
 {

@@ -38,6 +38,8 @@ MEMORY_MW: Final = (35_700, 36_600, 35_000, 42_200)
 TEMPERATURES: Final = (38, 39, 39, 39)
 MEMORY_TEMPERATURES: Final = (38, 38, 39, 39)
 MARGINS: Final = (49, 48, 48, 48)
+BANKS: Final = 5952
+"""Banks of memory, all with their spare rows left."""
 CLOCKS_MHZ: Final = (120, 120, 3996, 600)
 CLOCKS_MAX_MHZ: Final = (2070, 2070, 3996, 1912)
 
@@ -157,6 +159,8 @@ def _fill_readings(state: State, gpu: int) -> None:
     for domain, (idle, highest) in enumerate(zip(CLOCKS_MHZ, CLOCKS_MAX_MHZ, strict=True)):
         state.set(gpu, "clock_mhz", idle, domain)
         state.set(gpu, "clock_max_mhz", highest, domain)
+    state.set(gpu, "bank_remaps", BANKS, 0)
     state.power_changed(gpu)
+    state.restart_uptime(gpu)
     state.set_energy(gpu, ENERGY_MJ)
     state.set_clock_events(gpu, GPU_IDLE)

@@ -38,6 +38,7 @@ void fakeCount(enum fakeFunction function);
 void fakeHang(const struct fakeGpu *gpu);
 void fakeSleepNs(uint64_t ns);
 void fakeDelayUs(uint64_t us);
+uint64_t fakeWallUs(void);
 
 /* handles.c */
 nvmlDevice_t fakeHandleOf(unsigned int gpu);
@@ -51,13 +52,16 @@ void fakeDropSystemEventSets(void);
 void fakeDropGpmSamples(void);
 
 /* identity.c */
-nvmlReturn_t fakeCopyText(const char *text, char *out, unsigned int length);
+nvmlReturn_t fakeCopyText(const char *text, bool unterminated, char *out, unsigned int length);
 
 /* readings.c */
 uint64_t fakeEnergyNow(const struct fakeGpu *gpu);
 
+/* noise.c: a power as measured just now. */
+uint32_t fakeMeasured(const struct fakeGpu *gpu, uint32_t milliwatts);
+
 /* fields.c: the integer a field holds now, or why it holds none. */
-nvmlReturn_t fakeFieldInteger(struct fakeGpu *gpu, unsigned int id, unsigned int scope,
+nvmlReturn_t fakeFieldInteger(const struct fakeGpu *gpu, unsigned int id, unsigned int scope,
                               unsigned long long *value);
 
 #define ENTER(function, arguments_ok)                                                             \

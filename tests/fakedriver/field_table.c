@@ -7,6 +7,7 @@
  */
 #include "field_table.h"
 
+#include "link_traffic.h"
 #include "throttle.h"
 
 #define C2C_LINKS 14u
@@ -23,15 +24,31 @@
 #define F64 NVML_VALUE_TYPE_DOUBLE
 
 #define READER(name, expression)                                                                  \
-    static int64_t name(const struct fakeGpu *gpu, unsigned int id, unsigned int scope)           \
+    static nvmlReturn_t name(const struct fakeGpu *gpu, unsigned int id, unsigned int scope,      \
+                             int64_t *value)                                                      \
     {                                                                                             \
         (void)gpu;                                                                                \
         (void)id;                                                                                 \
         (void)scope;                                                                              \
-        return (int64_t)(expression);                                                             \
+        *value = (int64_t)(expression);                                                           \
+        return NVML_SUCCESS;                                                                      \
     }
 
-READER(powerInstant, scope == NVML_POWER_SCOPE_MODULE ? gpu->module_instant_mw : gpu->power_instant_mw)
+static uint32_t averagePower(const struct fakeGpu *gpu, unsigned int scope)
+{
+    if (scope == NVML_POWER_SCOPE_MEMORY)
+        return fakeMeasured(gpu, gpu->memory_average_mw);
+    return fakeMeasured(gpu, scope == NVML_POWER_SCOPE_GPU ? gpu->power_average_mw
+                                                           : gpu->module_average_mw);
+}
+
+static uint32_t instantPower(const struct fakeGpu *gpu, unsigned int scope)
+{
+    return fakeMeasured(gpu, scope == NVML_POWER_SCOPE_GPU ? gpu->power_instant_mw
+                                                           : gpu->module_instant_mw);
+}
+
+READER(powerInstant, instantPower(gpu, scope))
 READER(limitMin, gpu->limit_min_mw[scope])
 READER(limitMax, gpu->limit_max_mw[scope])
 READER(limitDefault, gpu->limit_default_mw[scope])
@@ -43,19 +60,8 @@ READER(memoryTemperature, gpu->memory_temperature_c)
 READER(recoveryAction, gpu->recovery_action)
 READER(remoteLink, scope)
 
-static int64_t powerAverage(const struct fakeGpu *gpu, unsigned int id, unsigned int scope)
-{
-    (void)id;
-    if (scope == NVML_POWER_SCOPE_GPU)
-        return gpu->power_average_mw;
-    return scope == NVML_POWER_SCOPE_MODULE ? gpu->module_average_mw : gpu->memory_average_mw;
-}
-
-static int64_t throttleTime(const struct fakeGpu *gpu, unsigned int id, unsigned int scope)
-{
-    (void)scope;
-    return (int64_t)rampValue(&gpu->throttle_ns[fakeThrottlePosition(id)], driverNs(fakeTray));
-}
+READER(powerAverage, averagePower(gpu, scope))
+READER(throttleTime, rampValue(&gpu->throttle_ns[fakeThrottlePosition(id)], driverNs(fakeTray)))
 
 static const struct fieldRow rows[] = {
     /* ECC */
@@ -108,8 +114,11 @@ static const struct fieldRow rows[] = {
     {224, 225, U32, SCOPE_NONE, ACCESS_ALL, 1, NULL},
     {296, 296, U32, SCOPE_NVLINK, ACCESS_ALL, NVLINK_MBPS, NULL},
     /* NVLink: traffic, errors, error rates, retransmission */
-    {138, 141, U64, SCOPE_NVLINK_OR_ALL, ACCESS_ALL, 0, NULL},
-    {201, 204, U64, SCOPE_NVLINK, ACCESS_ALL, 0, NULL},
+    {138, 141, U64, SCOPE_NVLINK_OR_ALL, ACCESS_ALL, 0, fakeLinkKib},
+    {201, 201, U64, SCOPE_NVLINK, ACCESS_ALL, 0, fakeLinkPackets},
+    {202, 202, U64, SCOPE_NVLINK, ACCESS_ALL, 0, NULL},
+    {203, 203, U64, SCOPE_NVLINK, ACCESS_ALL, 0, fakeLinkPackets},
+    {204, 204, U64, SCOPE_NVLINK, ACCESS_ALL, 0, NULL},
     {206, 215, U64, SCOPE_NVLINK, ACCESS_ALL, 0, NULL},
     {219, 219, U64, SCOPE_NVLINK, ACCESS_ALL, 0, NULL},
     {220, 220, U64, SCOPE_NVLINK, ACCESS_ALL, BER_NO_ERRORS, NULL},

@@ -23,7 +23,8 @@ enum fieldAccess { ACCESS_ALL, ACCESS_ROOT };
 #define FIELD_ALL_LINKS 0xFFFFFFFFu
 #define FIELD_LINKS 18u
 
-typedef int64_t (*fieldReader)(const struct fakeGpu *gpu, unsigned int id, unsigned int scope);
+typedef nvmlReturn_t (*fieldReader)(const struct fakeGpu *gpu, unsigned int id, unsigned int scope,
+                                    int64_t *value);
 
 /* A row covers the ids first to last; without a reader every id and scope answers `constant`. */
 struct fieldRow {

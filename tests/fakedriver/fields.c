@@ -11,7 +11,6 @@
 
 #define JUNK_BYTE 0xA5
 #define FIELD_RECOVERY_ACTION 230u
-#define US_PER_SECOND 1000000ll
 
 /* A number of one of the two kinds that a state slot can hold. */
 struct number {
@@ -20,7 +19,7 @@ struct number {
     double real;
 };
 
-static struct fakeRamp *slotOf(struct fakeGpu *gpu, unsigned int id, unsigned int scope)
+static const struct fakeRamp *slotOf(const struct fakeGpu *gpu, unsigned int id, unsigned int scope)
 {
     unsigned int column = scope == FIELD_ALL_LINKS ? FAKE_SCOPE_ALL : scope;
 
@@ -50,12 +49,12 @@ static nvmlReturn_t rowNumber(const struct fieldRow *row, const struct fakeGpu *
         return answered;
     if (row->access == ACCESS_ROOT && !fakeTray->privileged)
         return NVML_ERROR_NO_PERMISSION;
-    number->integer = row->read != NULL ? row->read(gpu, id, scope) : row->constant;
-    return NVML_SUCCESS;
+    number->integer = row->constant;
+    return row->read != NULL ? row->read(gpu, id, scope, &number->integer) : NVML_SUCCESS;
 }
 
 /* A slot may give a value to an id that the table does not know, so tests can model new drivers. */
-static nvmlReturn_t findNumber(struct fakeGpu *gpu, unsigned int id, unsigned int scope,
+static nvmlReturn_t findNumber(const struct fakeGpu *gpu, unsigned int id, unsigned int scope,
                                nvmlValueType_t *type, struct number *number)
 {
     const struct fieldRow *row = fakeFieldRow(id);
@@ -109,7 +108,7 @@ static void store(nvmlValue_t *value, nvmlValueType_t type, struct number number
     }
 }
 
-nvmlReturn_t fakeFieldInteger(struct fakeGpu *gpu, unsigned int id, unsigned int scope,
+nvmlReturn_t fakeFieldInteger(const struct fakeGpu *gpu, unsigned int id, unsigned int scope,
                               unsigned long long *value)
 {
     nvmlValueType_t type;
@@ -121,21 +120,13 @@ nvmlReturn_t fakeFieldInteger(struct fakeGpu *gpu, unsigned int id, unsigned int
     return result;
 }
 
-static long long wallClockUs(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return now.tv_sec * US_PER_SECOND + now.tv_nsec / (long)NS_PER_US;
-}
-
-static void fillEntry(struct fakeGpu *gpu, nvmlFieldValue_t *entry, nvmlReturn_t imposed)
+static void fillEntry(const struct fakeGpu *gpu, nvmlFieldValue_t *entry, nvmlReturn_t imposed)
 {
     struct number number = {0};
 
     fakeDelayUs(fakeTray->field_latency_us);
     memset(&entry->value, JUNK_BYTE, sizeof(entry->value));
-    entry->timestamp = wallClockUs();
+    entry->timestamp = (long long)fakeWallUs();
     entry->latencyUsec = fakeTray->field_latency_us;
     entry->nvmlReturn = findNumber(gpu, entry->fieldId, entry->scopeId, &entry->valueType, &number);
     if (imposed != NVML_SUCCESS)
@@ -175,7 +166,7 @@ static nvmlReturn_t imposedError(const nvmlFieldValue_t *entry, bool needs_reset
     return spoilt ? NVML_ERROR_NOT_SUPPORTED : NVML_SUCCESS;
 }
 
-static void fillEntries(struct fakeGpu *gpu, int count, nvmlFieldValue_t *values, bool needs_reset)
+static void fillEntries(const struct fakeGpu *gpu, int count, nvmlFieldValue_t *values, bool needs_reset)
 {
     bool spoilt = isSpoiltBatch(values, count);
 

@@ -9,6 +9,7 @@
 
 #include "driver.h"
 
+#define US_PER_SECOND 1000000ull
 #define NAP_NS (2 * NS_PER_MS) /* how soon a released hang is noticed */
 #define SPIN_BELOW_US 60u      /* below this a sleep would take longer than asked */
 
@@ -30,6 +31,14 @@ void fakeDelayUs(uint64_t us)
     }
     for (uint64_t end = monotonicNs() + us * NS_PER_US; monotonicNs() < end;)
         ;
+}
+
+uint64_t fakeWallUs(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * US_PER_SECOND + (uint64_t)now.tv_nsec / NS_PER_US;
 }
 
 void fakeCount(enum fakeFunction function)
@@ -97,7 +106,7 @@ nvmlReturn_t fakeEnter(enum fakeFunction function, bool arguments_ok)
         return NVML_ERROR_UNINITIALIZED;
     if (!arguments_ok)
         return NVML_ERROR_INVALID_ARGUMENT;
-    fakeDelayUs(fakeTray->call_latency_us);
+    fakeDelayUs((uint64_t)fakeTray->call_latency_us + fakeTray->call_delay_us[function]);
     return fakeCallError(function, NULL);
 }
 

@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #include "driver.h"
-#include "field_table.h"
+#include "link_traffic.h"
 
 #define SAMPLES 64u
 #define SAMPLE_TAG 0x6A00000000000000ull
@@ -88,19 +88,16 @@ void fakeDropGpmSamples(void)
     pthread_mutex_unlock(&guard);
 }
 
-static struct gpmCounter sumOfLinks(struct fakeGpu *gpu, unsigned int field)
+static struct gpmCounter sumOfLinks(const struct fakeGpu *gpu, unsigned int field)
 {
     struct gpmCounter sum = {NVML_SUCCESS, 0};
 
-    for (unsigned int link = 0; sum.result == NVML_SUCCESS && link < FIELD_LINKS; link++) {
-        unsigned long long bytes = 0;
-        sum.result = fakeFieldInteger(gpu, field, link, &bytes);
-        sum.value += bytes;
-    }
+    sum.result = fakeLinkBytes(gpu, field, FIELD_ALL_LINKS, &sum.value);
     return sum;
 }
 
-static struct gpmCounter readField(struct fakeGpu *gpu, unsigned int field, unsigned int scope)
+static struct gpmCounter readField(const struct fakeGpu *gpu, unsigned int field,
+                                   unsigned int scope)
 {
     unsigned long long bytes = 0;
     nvmlReturn_t result = fakeFieldInteger(gpu, field, scope, &bytes);
@@ -108,7 +105,7 @@ static struct gpmCounter readField(struct fakeGpu *gpu, unsigned int field, unsi
     return (struct gpmCounter){result, bytes};
 }
 
-static struct gpmCounter readCounter(struct fakeGpu *gpu, unsigned int metric, uint64_t now_ns)
+static struct gpmCounter readCounter(const struct fakeGpu *gpu, unsigned int metric, uint64_t now_ns)
 {
     struct gpmRow row = fakeGpmRow(metric);
 
@@ -128,7 +125,7 @@ static struct gpmCounter readCounter(struct fakeGpu *gpu, unsigned int metric, u
     return (struct gpmCounter){NVML_ERROR_NOT_SUPPORTED, 0};
 }
 
-static void fillSample(struct gpmSample *sample, struct fakeGpu *gpu)
+static void fillSample(struct gpmSample *sample, const struct fakeGpu *gpu)
 {
     uint64_t now_ns = driverNs(fakeTray);
 

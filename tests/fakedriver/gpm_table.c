@@ -8,10 +8,7 @@
 
 #include <stddef.h>
 
-#define FIELD_LINK_SENT 202u
-#define FIELD_LINK_RECEIVED 204u
-#define FIELD_PCIE_SENT 197u
-#define FIELD_PCIE_RECEIVED 198u
+#include "field_ids.h"
 
 struct gpmRange {
     unsigned int first;

@@ -1,5 +1,5 @@
 /*
- * ECC, row remapping and repair through their own calls.
+ * Row remapping, repair and PCIe replays through their own calls.
  *
  * They answer from the same fields that GetFieldValues answers from, so that one injected count
  * or error is seen the same way through both doors.
@@ -7,43 +7,37 @@
 #include "driver.h"
 
 enum {
-    FIELD_ECC_TOTAL = 3,
     FIELD_PCIE_REPLAY = 94,
     FIELD_REMAPPED_COR = 142,
     FIELD_REMAPPED_UNC = 143,
     FIELD_REMAPPED_PENDING = 144,
     FIELD_REMAPPED_FAILURE = 145,
+    FIELD_REMAPPED_COR_INACTIVE = 301,
+    FIELD_REMAPPED_UNC_INACTIVE = 302,
 };
 
-#define BANKS_OF_A_HEALTHY_GPU 5952u
-
-/* The four totals follow one another: corrected and uncorrected, volatile before aggregate. */
-nvmlReturn_t nvmlDeviceGetTotalEccErrors(nvmlDevice_t device, nvmlMemoryErrorType_t errorType,
-                                         nvmlEccCounterType_t counterType,
-                                         unsigned long long *eccCounts)
-{
-    ENTER_GPU(nvmlDeviceGetTotalEccErrors, device,
-              eccCounts != NULL && (unsigned int)errorType <= NVML_MEMORY_ERROR_TYPE_UNCORRECTED &&
-                  (unsigned int)counterType <= NVML_AGGREGATE_ECC);
-    return fakeFieldInteger(gpu, FIELD_ECC_TOTAL + 2 * counterType + errorType, 0, eccCounts);
-}
-
-nvmlReturn_t nvmlDeviceGetEccMode(nvmlDevice_t device, nvmlEnableState_t *current,
-                                  nvmlEnableState_t *pending)
-{
-    ENTER_GPU(nvmlDeviceGetEccMode, device, current != NULL && pending != NULL);
-    *current = NVML_FEATURE_ENABLED;
-    *pending = NVML_FEATURE_ENABLED;
-    return NVML_SUCCESS;
-}
-
-static nvmlReturn_t readField(struct fakeGpu *gpu, unsigned int id, unsigned int *out)
+static nvmlReturn_t readField(const struct fakeGpu *gpu, unsigned int id, unsigned int *out)
 {
     unsigned long long value = 0;
     nvmlReturn_t result = fakeFieldInteger(gpu, id, 0, &value);
 
     if (result == NVML_SUCCESS)
         *out = (unsigned int)value;
+    return result;
+}
+
+struct wanted {
+    unsigned int field;
+    unsigned int *out;
+};
+
+/* Up to the row without a field; the first error ends it. */
+static nvmlReturn_t readFields(const struct fakeGpu *gpu, const struct wanted *wanted)
+{
+    nvmlReturn_t result = NVML_SUCCESS;
+
+    for (; result == NVML_SUCCESS && wanted->field != 0; wanted++)
+        result = readField(gpu, wanted->field, wanted->out);
     return result;
 }
 
@@ -59,21 +53,37 @@ nvmlReturn_t nvmlDeviceGetRemappedRows(nvmlDevice_t device, unsigned int *corrRo
 {
     ENTER_GPU(nvmlDeviceGetRemappedRows, device,
               corrRows != NULL && uncRows != NULL && isPending != NULL && failureOccurred != NULL);
-    nvmlReturn_t result = readField(gpu, FIELD_REMAPPED_COR, corrRows);
-    if (result == NVML_SUCCESS)
-        result = readField(gpu, FIELD_REMAPPED_UNC, uncRows);
-    if (result == NVML_SUCCESS)
-        result = readField(gpu, FIELD_REMAPPED_PENDING, isPending);
-    if (result == NVML_SUCCESS)
-        result = readField(gpu, FIELD_REMAPPED_FAILURE, failureOccurred);
-    return result;
+    return readFields(gpu, (const struct wanted[]){{FIELD_REMAPPED_COR, corrRows},
+                                                   {FIELD_REMAPPED_UNC, uncRows},
+                                                   {FIELD_REMAPPED_PENDING, isPending},
+                                                   {FIELD_REMAPPED_FAILURE, failureOccurred},
+                                                   {0, NULL}});
+}
+
+nvmlReturn_t nvmlDeviceGetRemappedRows_v2(nvmlDevice_t device, nvmlRemappedRowsInfo_v2_t *info)
+{
+    ENTER_GPU(nvmlDeviceGetRemappedRows_v2, device, info != NULL);
+    return readFields(gpu,
+                      (const struct wanted[]){{FIELD_REMAPPED_COR, &info->corrActiveRemaps},
+                                              {FIELD_REMAPPED_COR_INACTIVE, &info->corrInactiveRemaps},
+                                              {FIELD_REMAPPED_UNC, &info->uncActiveRemaps},
+                                              {FIELD_REMAPPED_UNC_INACTIVE, &info->uncInactiveRemaps},
+                                              {FIELD_REMAPPED_PENDING, &info->bPending},
+                                              {FIELD_REMAPPED_FAILURE, &info->bFailureOccurred},
+                                              {0, NULL}});
 }
 
 nvmlReturn_t nvmlDeviceGetRowRemapperHistogram(nvmlDevice_t device,
                                                nvmlRowRemapperHistogramValues_t *values)
 {
     ENTER_GPU(nvmlDeviceGetRowRemapperHistogram, device, values != NULL);
-    *values = (nvmlRowRemapperHistogramValues_t){.max = BANKS_OF_A_HEALTHY_GPU};
+    *values = (nvmlRowRemapperHistogramValues_t){
+        .max = gpu->bank_remaps[0],
+        .high = gpu->bank_remaps[1],
+        .partial = gpu->bank_remaps[2],
+        .low = gpu->bank_remaps[3],
+        .none = gpu->bank_remaps[4],
+    };
     return NVML_SUCCESS;
 }
 

@@ -4,16 +4,20 @@
 
 #include "driver.h"
 
+#define FILLER 'x'
 #define COMPUTE_CAPABILITY_MAJOR 10
 #define COMPUTE_CAPABILITY_MINOR 3
 
-nvmlReturn_t fakeCopyText(const char *text, char *out, unsigned int length)
+/* Unterminated text fills the caller's buffer to its last byte, end mark included. */
+nvmlReturn_t fakeCopyText(const char *text, bool unterminated, char *out, unsigned int length)
 {
     size_t needed = strlen(text) + 1;
 
     if (length < needed)
         return NVML_ERROR_INSUFFICIENT_SIZE;
     memcpy(out, text, needed);
+    if (unterminated)
+        memset(out + needed - 1, FILLER, length - needed + 1);
     return NVML_SUCCESS;
 }
 
@@ -21,7 +25,7 @@ nvmlReturn_t fakeCopyText(const char *text, char *out, unsigned int length)
     nvmlReturn_t function(nvmlDevice_t device, char *text, unsigned int length)                   \
     {                                                                                             \
         ENTER_GPU(function, device, text != NULL);                                                \
-        return fakeCopyText(gpu->member, text, length);                                           \
+        return fakeCopyText(gpu->member, gpu->unterminated_text != 0, text, length);                                           \
     }
 
 READ_TEXT(nvmlDeviceGetName, name)
@@ -34,7 +38,8 @@ READ_TEXT(nvmlDeviceGetVbiosVersion, vbios_version)
 nvmlReturn_t nvmlDeviceGetGspFirmwareVersion(nvmlDevice_t device, char *version)
 {
     ENTER_GPU(nvmlDeviceGetGspFirmwareVersion, device, version != NULL);
-    return fakeCopyText(gpu->gsp_version, version, NVML_GSP_FIRMWARE_VERSION_BUF_SIZE);
+    return fakeCopyText(gpu->gsp_version, gpu->unterminated_text != 0, version,
+                        NVML_GSP_FIRMWARE_VERSION_BUF_SIZE);
 }
 
 READ_ONE(nvmlDeviceGetBrand, nvmlBrandType_t, NVML_BRAND_NVIDIA)
@@ -46,6 +51,7 @@ READ_ONE(nvmlDeviceGetBoardId, unsigned int, fakePciId(gpu))
 READ_ONE(nvmlDeviceGetPersistenceMode, nvmlEnableState_t, gpu->persistence)
 READ_ONE(nvmlDeviceGetComputeMode, nvmlComputeMode_t, gpu->compute_mode)
 READ_ONE(nvmlDeviceGetDisplayActive, nvmlEnableState_t, NVML_FEATURE_DISABLED)
+READ_ONE(nvmlDeviceGetDisplayMode, nvmlEnableState_t, NVML_FEATURE_DISABLED)
 READ_ONE(nvmlDeviceIsMigDeviceHandle, unsigned int, 0)
 
 nvmlReturn_t nvmlDeviceGetMigMode(nvmlDevice_t device, unsigned int *currentMode,

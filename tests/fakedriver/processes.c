@@ -60,3 +60,30 @@ nvmlReturn_t nvmlDeviceGetComputeRunningProcesses(nvmlDevice_t device, unsigned 
 
 NO_PROCESSES(nvmlDeviceGetGraphicsRunningProcesses_v3)
 NO_PROCESSES(nvmlDeviceGetMPSComputeRunningProcesses_v3)
+
+/* Each process gets an equal share of the GPU's load; nothing is newer than what was sampled now. */
+static void fillShares(const struct fakeGpu *gpu, unsigned int count,
+                       nvmlProcessUtilizationSample_t *samples)
+{
+    for (unsigned int i = 0; i < count; i++)
+        samples[i] = (nvmlProcessUtilizationSample_t){
+            .pid = gpu->processes[i].pid,
+            .timeStamp = fakeWallUs(),
+            .smUtil = gpu->gpu_utilisation / count,
+            .memUtil = gpu->memory_utilisation / count,
+        };
+}
+
+nvmlReturn_t nvmlDeviceGetProcessUtilization(nvmlDevice_t device,
+                                             nvmlProcessUtilizationSample_t *utilization,
+                                             unsigned int *processSamplesCount,
+                                             unsigned long long lastSeenTimeStamp)
+{
+    ENTER_GPU(nvmlDeviceGetProcessUtilization, device, processSamplesCount != NULL);
+    if (gpu->process_count == 0 || lastSeenTimeStamp >= fakeWallUs())
+        return NVML_ERROR_NOT_FOUND;
+    nvmlReturn_t result = checkRoom(gpu, processSamplesCount, utilization);
+    if (result == NVML_SUCCESS)
+        fillShares(gpu, *processSamplesCount, utilization);
+    return result;
+}

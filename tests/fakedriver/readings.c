@@ -14,7 +14,7 @@ uint64_t fakeEnergyNow(const struct fakeGpu *gpu)
     return rampValue(&gpu->energy_mj, now);
 }
 
-READ_ONE(nvmlDeviceGetPowerUsage, unsigned int, gpu->power_average_mw)
+READ_ONE(nvmlDeviceGetPowerUsage, unsigned int, fakeMeasured(gpu, gpu->power_average_mw))
 READ_ONE(nvmlDeviceGetEnforcedPowerLimit, unsigned int, gpu->limit_current_mw[SCOPE_GPU])
 READ_ONE(nvmlDeviceGetPowerManagementLimit, unsigned int, gpu->limit_requested_mw[SCOPE_GPU])
 READ_ONE(nvmlDeviceGetPowerManagementDefaultLimit, unsigned int, gpu->limit_default_mw[SCOPE_GPU])
@@ -23,6 +23,14 @@ READ_ONE(nvmlDeviceGetPerformanceState, nvmlPstates_t, gpu->performance_state)
 READ_ONE(nvmlDeviceGetPowerState, nvmlPstates_t, gpu->performance_state)
 READ_ONE(nvmlDeviceGetCurrentClocksEventReasons, unsigned long long, gpu->clock_events)
 READ_ONE(nvmlDeviceGetCurrentClocksThrottleReasons, unsigned long long, gpu->clock_events)
+
+/* Since the driver took the GPU: the only uptime of a GPU, and zero again after a reload. */
+nvmlReturn_t nvmlDeviceGetGpuUptime_v1(nvmlDevice_t device, nvmlGpuUptime_v1_t *uptime)
+{
+    ENTER_GPU(nvmlDeviceGetGpuUptime_v1, device, uptime != NULL);
+    uptime->uptime = (unsigned int)rampValue(&gpu->uptime_s, driverNs(fakeTray));
+    return NVML_SUCCESS;
+}
 
 nvmlReturn_t nvmlDeviceGetPowerManagementLimitConstraints(nvmlDevice_t device,
                                                           unsigned int *minLimit,

@@ -8,15 +8,6 @@
 
 #define BUFFERED_SAMPLES 120u
 #define US_PER_MS 1000ull
-#define US_PER_SECOND 1000000ull
-
-static uint64_t wallUs(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * US_PER_SECOND + (uint64_t)now.tv_nsec / NS_PER_US;
-}
 
 /* The step that held at a time; before the first recorded one, the oldest that is kept. */
 static struct fakePowerChange powerAt(const struct fakeGpu *gpu, uint64_t when_ns)
@@ -53,7 +44,7 @@ nvmlReturn_t nvmlDeviceGetSamples(nvmlDevice_t device, nvmlSamplingType_t type,
     if (type != NVML_TOTAL_POWER_SAMPLES && type != NVML_MODULE_POWER_SAMPLES)
         return NVML_ERROR_NOT_SUPPORTED;
     uint64_t period_us = fakeTray->sample_period_ms * US_PER_MS;
-    uint64_t now_us = wallUs();
+    uint64_t now_us = fakeWallUs();
     uint64_t newest = now_us / period_us;
     uint64_t oldest = newest - BUFFERED_SAMPLES + 1;
     if (lastSeenTimeStamp / period_us >= oldest)

@@ -23,6 +23,8 @@
 #define FAKE_PROCESSES 16u
 #define FAKE_THROTTLES 16u
 #define FAKE_POWER_CHANGES 256u
+#define FAKE_SRAM_COUNTERS 11u
+#define FAKE_REMAP_LEVELS 5u
 #define FAKE_GPM_METRICS 128u /* ids above do not exist on this board */
 #define FAKE_GPM_SCALE 1e6    /* activity counts in millionths of its unit times seconds */
 
@@ -88,6 +90,8 @@ struct fakePowerChange {
     ONE(u32, pcie_throughput_ms)                                                                  \
     ONE(u32, energy_step_ms)                                                                      \
     ONE(u32, sample_period_ms)                                                                    \
+    ONE(u32, noise_ppm)                                                                           \
+    ONE(u32, count_reported)                                                                      \
     ONE(u32, hang_holds_lock)                                                                     \
     ONE(u64, lock_until_ns)                                                                       \
     ONE(u32, quirk_overread)                                                                      \
@@ -97,8 +101,10 @@ struct fakePowerChange {
     ONE(u64, calls_total)                                                                         \
     ONE(u64, events_head)                                                                         \
     ONE(u32, events_wake)                                                                         \
+    ONE(u32, unterminated_text)                                                                   \
     MANY(text, driver_version, 80)                                                                \
     MANY(text, nvml_version, 80)                                                                  \
+    MANY(u32, call_delay_us, FAKE_FUNCTIONS)                                                      \
     MANY(u64, calls, FAKE_FUNCTIONS)                                                              \
     MANY(u32, call_error, FAKE_FUNCTIONS)
 
@@ -163,6 +169,11 @@ struct fakePowerChange {
     ONE(u32, fabric_clique)                                                                       \
     ONE(u32, fabric_health_mask)                                                                  \
     ONE(u32, fabric_summary)                                                                      \
+    ONE(u32, sram_threshold_exceeded)                                                             \
+    ONE(u32, profiles_supported)                                                                  \
+    ONE(u32, profiles_requested)                                                                  \
+    ONE(u32, profiles_enforced)                                                                   \
+    ONE(u32, unterminated_text)                                                                   \
     ONE(u32, gpm_unsupported)                                                                     \
     ONE(u32, process_count)                                                                       \
     ONE(u32, power_changes)                                                                       \
@@ -175,6 +186,8 @@ struct fakePowerChange {
     MANY(u8, chassis_serial, 16)                                                                  \
     MANY(u8, ib_guid, 16)                                                                         \
     MANY(u8, cluster_uuid, 16)                                                                    \
+    MANY(u64, sram_errors, FAKE_SRAM_COUNTERS)                                                    \
+    MANY(u32, bank_remaps, FAKE_REMAP_LEVELS)                                                     \
     MANY(u32, gpm_error, FAKE_GPM_METRICS)                                                        \
     MANY(u32, call_error, FAKE_FUNCTIONS)
 
@@ -184,6 +197,7 @@ struct fakePowerChange {
 struct fakeGpu {
     FAKE_GPU_MEMBERS(FAKE_DECLARE_ONE, FAKE_DECLARE_MANY)
     struct fakeRamp energy_mj;
+    struct fakeRamp uptime_s;
     struct fakeRamp throttle_ns[FAKE_THROTTLES]; /* in the order of the table in throttle.c */
     struct fakeRamp gpm_rates[FAKE_GPM_METRICS];
     struct fakeProcess processes[FAKE_PROCESSES];

@@ -34,13 +34,13 @@ const char *nvmlErrorString(nvmlReturn_t result)
 nvmlReturn_t nvmlSystemGetDriverVersion(char *version, unsigned int length)
 {
     ENTER(nvmlSystemGetDriverVersion, version != NULL);
-    return fakeCopyText(fakeTray->driver_version, version, length);
+    return fakeCopyText(fakeTray->driver_version, fakeTray->unterminated_text != 0, version, length);
 }
 
 nvmlReturn_t nvmlSystemGetNVMLVersion(char *version, unsigned int length)
 {
     ENTER(nvmlSystemGetNVMLVersion, version != NULL);
-    return fakeCopyText(fakeTray->nvml_version, version, length);
+    return fakeCopyText(fakeTray->nvml_version, fakeTray->unterminated_text != 0, version, length);
 }
 
 nvmlReturn_t nvmlSystemGetCudaDriverVersion(int *cudaDriverVersion)
