@@ -3,17 +3,17 @@
 import json
 import queue
 import threading
-from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
 
-from collectors.catalogue import Quantity, Round
+from collectors.catalogue import Quantity
 from collectors.clock import Anchor, HostBoot, new_run
-from collectors.device import Device, DeviceEventKind, GpuIdentity, Inventory, Reading, Survey
+from collectors.device import Device, DeviceEventKind, GpuIdentity, Inventory
 from collectors.narrator import Narrator, Speaker
 from collectors.sender import Sender
+from collectors.shown import Shown
 from collectors.spool import DiskSpool, LostRange, Record, Spool, SpoolFull
 from collectors.watch import Gone, Heard, Seen, Surveyed, Watch
 from service.core import limits
@@ -39,24 +39,6 @@ class AgentSettings:
     version: str = ""
     interval_ms: int = limits.POLL_INTERVAL_MS
     heartbeat_ms: int = limits.HEARTBEAT_MS
-
-
-@dataclass(slots=True)
-class Shown:
-    """What the node's `/metrics` shows; replaced piece by piece by the agent loop alone."""
-
-    inventory: Inventory | None = None
-    readings: dict[str, Reading] = field(default_factory=dict)
-    surveys: dict[str, dict[Round, Survey]] = field(default_factory=dict)
-    read_mono_ms: dict[str, int] = field(default_factory=dict)
-    took_ms: dict[str, int] = field(default_factory=dict)
-    health: dict[str, str] = field(default_factory=dict)
-    overdue: tuple[str, ...] = ()
-    xids: Counter[tuple[str, int]] = field(default_factory=Counter)
-    driver_up: bool = False
-    reopened: int = 0
-    facts: int = 0
-    lost_facts: int = 0
 
 
 @dataclass(slots=True)

@@ -11,9 +11,9 @@ from wsgiref.simple_server import WSGIServer
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from collectors.agent import Shown
 from collectors.catalogue import METRICS, Part, Quantity, quantity_of
 from collectors.device import Reading, Survey
+from collectors.shown import Shown
 from service.core.errors import ConfigurationError
 from service.core.health import State
 from service.core.ports import Clock
