@@ -96,12 +96,12 @@ class Agent:
             log.warning("driver_unavailable", cause=error.cause, error=str(error))
             self._stop.wait(limits.DRIVER_RETRY_MS / 1000)
             return None
-        self.shown.inventory, self.shown.driver_up = inventory, True
+        self.shown.opened(inventory)
         return inventory
 
     def _live(self, inventory: Inventory, lost: list[LostRange]) -> None:
         inventory, missing = self._settled(inventory)
-        self.shown.inventory = inventory
+        self.shown.inventory, self.shown.absent = inventory, missing
         gpus = tuple(gpu.uuid for gpu in inventory.gpus)
         watch = Watch(self._device, gpus, self._clock, interval_ms=self._settings.interval_ms)
         watch.start()
@@ -173,11 +173,11 @@ class Agent:
         at_ms = anchor.at(sight.mono_ms)
         if isinstance(sight, Heard):
             if sight.event.kind is DeviceEventKind.XID and sight.event.gpu is not None:
-                self.shown.xids[sight.event.gpu, sight.event.data] += 1
+                self.shown.heard_xid(sight.event.gpu, sight.event.data, at_ms)
             narrator.event(sight.event, at_ms, sight.mono_ms)
             return
         if isinstance(sight, Surveyed):
-            self.shown.surveys.setdefault(sight.survey.gpu, {})[sight.survey.round] = sight.survey
+            self.shown.surveyed(sight.survey, sight.mono_ms)
             return
         gpu = sight.reading.gpu
         self.shown.readings[gpu], self.shown.read_mono_ms[gpu] = sight.reading, sight.mono_ms

@@ -5,21 +5,44 @@ from dataclasses import dataclass, field
 
 from collectors.catalogue import Round
 from collectors.device import Inventory, Reading, Survey
+from service.core.events import GpuPlaced
 
 
 @dataclass(slots=True)
 class Shown:
-    """The newest of everything; replaced piece by piece by the agent loop alone, read by scrapes."""
+    """The newest of everything; replaced piece by piece by the agent loop alone, read by scrapes.
+
+    Keys of GPUs are UUIDs. `absent` are GPUs that sat here once and are not in the inventory.
+    """
 
     inventory: Inventory | None = None
+    absent: tuple[GpuPlaced, ...] = ()
     readings: dict[str, Reading] = field(default_factory=dict)
     surveys: dict[str, dict[Round, Survey]] = field(default_factory=dict)
     read_mono_ms: dict[str, int] = field(default_factory=dict)
+    surveyed_mono_ms: dict[str, dict[Round, int]] = field(default_factory=dict)
     took_ms: dict[str, int] = field(default_factory=dict)
     health: dict[str, str] = field(default_factory=dict)
     overdue: tuple[str, ...] = ()
     xids: Counter[tuple[str, int]] = field(default_factory=Counter)
+    xid_seen_ms: dict[tuple[str, int], int] = field(default_factory=dict)  # wall clock, of the newest
     driver_up: bool = False
     reopened: int = 0
     facts: int = 0
     lost_facts: int = 0
+
+    def opened(self, inventory: Inventory) -> None:
+        """Begin a life of the driver: what the last one said is not live any more."""
+        self.readings, self.surveys, self.took_ms = {}, {}, {}
+        self.read_mono_ms, self.surveyed_mono_ms = {}, {}
+        self.inventory, self.driver_up = inventory, True
+
+    def surveyed(self, survey: Survey, mono_ms: int) -> None:
+        """Take in a round of a GPU, collected at a monotonic instant."""
+        self.surveys.setdefault(survey.gpu, {})[survey.round] = survey
+        self.surveyed_mono_ms.setdefault(survey.gpu, {})[survey.round] = mono_ms
+
+    def heard_xid(self, gpu: str, code: int, at_ms: int) -> None:
+        """Count an XID that the driver raised at a wall-clock instant."""
+        self.xids[gpu, code] += 1
+        self.xid_seen_ms[gpu, code] = at_ms
