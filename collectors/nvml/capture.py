@@ -154,8 +154,9 @@ class Recorder:
 
     def call(self, function: str, handle: int | None, *arguments: Argument) -> int:
         """Call the library behind and keep what it answered."""
+        asked = self._asked_of(function, handle, arguments)
         code = self.library.call(function, handle, *arguments)
-        gpu = self._gpu(function, handle, arguments)
+        gpu = self._number(arguments) if function == BY_INDEX else asked
         if function == FIELD_VALUES and gpu is not None:
             self._keep_fields(gpu, code, arguments)
         elif function not in UNRECORDED and function != BY_UUID:
@@ -170,11 +171,17 @@ class Recorder:
     def _asked(self) -> list[tuple[int, int]]:
         return sorted({(gpu, number) for gpu, number, _ in self._fields})
 
-    def _gpu(self, function: str, handle: int | None, arguments: tuple[Argument, ...]) -> int | None:
+    def _number(self, arguments: tuple[Argument, ...]) -> int | None:
+        """Learn which handle stands for the GPU of an index."""
+        index, handle = arguments
+        if not isinstance(index, int) or not isinstance(handle, Buffer):
+            return None
+        self._gpu_of[handle.number()] = index
+        return index
+
+    def _asked_of(self, function: str, handle: int | None, arguments: tuple[Argument, ...]) -> int | None:
+        """Return whom a call is about; a comparison of samples is about whom they were taken of."""
         first = arguments[0] if arguments else None
-        if function == BY_INDEX and isinstance(first, int) and isinstance(arguments[1], Buffer):
-            self._gpu_of[arguments[1].number()] = first
-            return first
         if function == GPM_TELL and isinstance(first, Buffer):
             return self._sampled.get(gpm_sample(first))
         gpu = self._gpu_of.get(handle) if handle is not None else None
@@ -184,7 +191,7 @@ class Recorder:
 
     def _keep(self, function: str, gpu: int | None, code: int, arguments: tuple[Argument, ...]) -> None:
         numbers = () if function in {BY_INDEX, GPM_TAKE} else tuple(one for one in arguments if isinstance(one, int))
-        said = [bytes(one.raw) for one in arguments if isinstance(one, Buffer)]
+        said = [_without_addresses(function, bytes(one.raw)) for one in arguments if isinstance(one, Buffer)]
         out = [masked(function, raw) for raw in said] if self.is_masking else said
         answered = Answered(
             function=function,
@@ -216,6 +223,17 @@ def _runs(gpu: int, number: int, fields: dict[tuple[int, int, int], tuple[int, i
         else:
             runs.append(FieldRun(gpu=gpu, field=number, first=scope, last=scope, code=code, type=kind, value=value))
     return runs
+
+
+_GPM_HEAD, _GPM_METRIC, _GPM_VALUE = 24, 40, 16
+
+
+def _without_addresses(function: str, raw: bytes) -> bytes:
+    """Return an answer without the addresses in it, which mean something to one process only."""
+    if function != GPM_TELL:
+        return raw
+    metrics = [raw[at : at + _GPM_VALUE] + bytes(24) for at in range(_GPM_HEAD, len(raw), _GPM_METRIC)]
+    return raw[:8] + bytes(16) + b"".join(metrics)
 
 
 # Where identifiers stand in an answer: function, first byte, byte after the last; None is the whole text.
