@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from collectors.catalogue import Key, Part, Quantity, Round, of_round, quantity_of
-from collectors.device import Access, FabricState, Missing, Survey
+from collectors.device import Access, FabricState, Missing, Reading, Survey
 from collectors.nvml import NvmlDevice
 from service.core.errors import DriverUnavailable
 from tests.fakedriver.codes import LinkState, Text
@@ -67,7 +67,10 @@ def test_a_tray_of_gb300_tells_everything_that_root_is_not_needed_for(device: Nv
     gpu = first(device)
     engines(device, gpu)
     time.sleep(0.15)
-    said = [device.read(gpu), *(device.survey(gpu, one) for one in Round if one is not Round.PULSE)]
+    said: list[Reading | Survey] = [
+        device.read(gpu),
+        *(device.survey(gpu, one) for one in Round if one is not Round.PULSE),
+    ]
     missing = {quantity_of(key): why for one in said for key, why in one.missing.items()}
 
     assert set(missing.values()) == {Missing.FORBIDDEN}
