@@ -2,7 +2,9 @@
 
 import time
 
-from tests.fakedriver.driver import FakeDriver, Return
+import pytest
+
+from tests.fakedriver.driver import EVENT_TYPES, FakeDriver, Return
 from tests.fakedriver.program import Program, answer
 
 WAIT_SOURCE = """
@@ -46,6 +48,82 @@ def test_only_xids_carry_data(driver: FakeDriver) -> None:
 
     assert received[0] == [2, 0x8000, 0]
     assert received[1] == Return.TIMEOUT
+
+
+@pytest.mark.parametrize("event_type", EVENT_TYPES)
+def test_every_event_type_reaches_who_registered_for_it(driver: FakeDriver, event_type: int) -> None:
+    """Each bit of the vendor's mask can be registered for alone, is delivered, and only it."""
+    other = 0x8 if event_type != 0x8 else 0x1000
+    source = f"""
+        n.nvmlInit()
+        h, events = handles()[2], n.nvmlEventSetCreate()
+        n.nvmlDeviceRegisterEvents(h, {event_type}, events)
+        say(0)
+        e = n.nvmlEventSetWait_v2(events, 5000)
+        say([e.eventType, n.nvmlDeviceGetIndex(e.device), e.gpuInstanceId, code(n.nvmlEventSetWait_v2, events, 0)])
+        """
+
+    with Program(driver, source) as program:
+        program.hear()
+        driver.raise_event(2, other)
+        driver.raise_event(1, event_type)
+        driver.raise_event(2, event_type)
+        result = program.hear()
+
+    assert result == [event_type, 2, 0xFFFFFFFF, Return.TIMEOUT]
+
+
+def test_event_types_are_the_vendors(driver: FakeDriver) -> None:
+    """The types a test can raise are those a GPU says it supports."""
+    supported = answer(driver, "n.nvmlInit(); say(n.nvmlDeviceGetSupportedEventTypes(handles()[0]))")
+
+    assert supported == sum(EVENT_TYPES) == 0xFF9F
+
+
+def test_a_burst_beyond_the_history_loses_the_oldest(driver: FakeDriver) -> None:
+    """Who sleeps through more events than are kept finds the newest, in order, and nothing twice."""
+    kept = 1024
+    source = (
+        WAIT_SOURCE
+        + f"hear(); got = [wait(0)[2] for _ in range({kept})]; "
+        + "say([got[0], got[-1], got == sorted(got), code(wait, 0)])"
+    )
+
+    with Program(driver, source) as program:
+        program.hear()
+        for number in range(kept + 300):
+            driver.raise_xid(0, number)
+        program.go_on()
+        result = program.hear()
+
+    assert result == [300, kept + 299, True, Return.TIMEOUT]
+
+
+def test_two_programs_hear_every_event(driver: FakeDriver) -> None:
+    """Each event set has its own place in the history: nobody takes another's events."""
+    source = WAIT_SOURCE + "say([wait()[2] for _ in range(20)])"
+
+    with Program(driver, source) as first, Program(driver, source) as second:
+        first.hear()
+        second.hear()
+        for number in range(20):
+            driver.raise_xid(number % 4, number)
+        heard = first.hear(), second.hear()
+
+    assert heard == (list(range(20)), list(range(20)))
+
+
+def test_waiting_can_fail(driver: FakeDriver) -> None:
+    """A waiter is told of a lost GPU by the code that a test injects, also in mid-wait."""
+    source = WAIT_SOURCE + "say(code(wait))"
+
+    with Program(driver, source) as program:
+        program.hear()
+        time.sleep(0.05)
+        driver.set_call_error("nvmlEventSetWait_v2", Return.GPU_IS_LOST)
+        result = program.hear()
+
+    assert result == Return.GPU_IS_LOST
 
 
 def test_wait_wakes_up_at_once(driver: FakeDriver) -> None:

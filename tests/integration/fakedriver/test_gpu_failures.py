@@ -179,3 +179,78 @@ def test_processes(driver: FakeDriver) -> None:
     )
 
     assert result == [[[4242, 2**30], [4243, 2**31]], []]
+
+
+def test_latency_of_one_function(driver: FakeDriver) -> None:
+    """One call may be slow while the others are not, as the list of processes is."""
+    driver.set_call_latency("nvmlDeviceGetComputeRunningProcesses_v3", 50_000)
+
+    slow, fast = answer(
+        driver,
+        """
+        n.nvmlInit()
+        h = n.nvmlDeviceGetHandleByIndex(0)
+        def took(call):
+            start = time.monotonic()
+            call(h)
+            return time.monotonic() - start
+        say([took(n.nvmlDeviceGetComputeRunningProcesses), took(n.nvmlDeviceGetPowerUsage)])
+        """,
+    )
+
+    assert fast < 0.05 <= slow
+
+
+def test_pcie_throughput_blocks(driver: FakeDriver) -> None:
+    """The call measures while the caller waits: 20 ms a direction unless told otherwise."""
+    source = """
+        n.nvmlInit()
+        h = n.nvmlDeviceGetHandleByIndex(0)
+        start = time.monotonic()
+        values = [n.nvmlDeviceGetPcieThroughput(h, counter) for counter in (0, 1)]
+        say([values, time.monotonic() - start])
+        """
+    driver.set_pcie_throughput(0, sent_kib=100, received_kib=300)
+    values, took = answer(driver, source)
+    driver.set_pcie_throughput_latency(0)
+
+    assert values == [100, 300]
+    assert took >= 0.04
+    assert answer(driver, source)[1] < 0.04
+
+
+def test_process_utilisation(driver: FakeDriver) -> None:
+    """Processes share the load of the GPU; without any there is nothing to find."""
+    driver.set_utilisation(0, 80)
+    driver.set_processes(0, [(4242, 2**30), (4243, 2**31)])
+
+    result = answer(
+        driver,
+        """
+        n.nvmlInit()
+        busy, idle = handles()[:2]
+        say([[[p.pid, p.smUtil] for p in n.nvmlDeviceGetProcessUtilization(busy, 0)],
+             code(n.nvmlDeviceGetProcessUtilization, idle, 0)])
+        """,
+    )
+
+    assert result == [[[4242, 40], [4243, 40]], Return.NOT_FOUND]
+
+
+def test_power_profiles(driver: FakeDriver) -> None:
+    """Workload profiles are absent unless a test says which there are."""
+    driver.set_profiles(1, supported=0b1011, requested=0b10, enforced=0b10)
+
+    result = answer(
+        driver,
+        """
+        n.nvmlInit()
+        def ask(h):
+            p = n.c_nvmlWorkloadPowerProfileCurrentProfiles_v1_t()
+            n.nvmlDeviceWorkloadPowerProfileGetCurrentProfiles(h, ctypes.byref(p))
+            return [mask.mask[0] for mask in (p.perfProfilesMask, p.requestedProfilesMask, p.enforcedProfilesMask)]
+        say([code(ask, handles()[0]), ask(handles()[1])])
+        """,
+    )
+
+    assert result == [Return.NOT_SUPPORTED, [0b1011, 0b10, 0b10]]

@@ -130,3 +130,59 @@ def test_counters_restart_only_across_an_init(driver: FakeDriver) -> None:
         steps_back = program.hear()
 
     assert steps_back == 0
+
+
+def test_upgrade_under_running_programs(driver: FakeDriver) -> None:
+    """Between unload and load init answers a mismatch; then the new version, GSP included, is told."""
+    source = """
+        n.nvmlInit()
+        old = handles()
+        say(0)
+        hear()
+        stale = code(n.nvmlDeviceGetPowerUsage, old[0])
+        n.nvmlShutdown()
+        say([stale, code(n.nvmlInit), code(n.nvmlInit)])
+        hear()
+        n.nvmlInit()
+        h = handles()[0]
+        say([n.nvmlSystemGetDriverVersion(), n.nvmlSystemGetNVMLVersion(), n.nvmlSystemGetCudaDriverVersion_v2(),
+             n.nvmlDeviceGetGspFirmwareVersion(h).decode()])
+        """
+
+    with Program(driver, source) as program:
+        program.hear()
+        driver.unload(init_error=Return.LIB_RM_VERSION_MISMATCH)
+        program.go_on()
+        during = program.hear()
+        driver.load(driver_version="595.45.04", cuda_version=13030)
+        program.go_on()
+        after = program.hear()
+
+    assert during == [Return.UNINITIALIZED, 18, 18]
+    assert after == ["595.45.04", "13.595.45.04", 13030, "595.45.04"]
+
+
+def test_unloaded_driver(driver: FakeDriver) -> None:
+    """An unloaded driver is not there, and is there again once loaded."""
+    driver.unload()
+    gone = answer(driver, INIT_SOURCE)
+    driver.load()
+
+    assert gone == Return.DRIVER_NOT_LOADED
+    assert answer(driver, INIT_SOURCE) == 0
+
+
+def test_uptime_begins_again_with_the_driver(driver: FakeDriver) -> None:
+    """The uptime of a GPU counts seconds since its driver took it."""
+    source = """
+        n.nvmlInit()
+        uptime = ctypes.c_uint()
+        n.nvmlLib.nvmlDeviceGetGpuUptime_v1(handles()[0], ctypes.byref(uptime))
+        say(uptime.value)
+        """
+    driver.advance(5000)
+    before = answer(driver, source)
+    driver.reload()
+
+    assert 5000 <= before < 5100
+    assert answer(driver, source) < 100

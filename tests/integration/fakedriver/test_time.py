@@ -97,3 +97,43 @@ def test_samples_show_a_short_spike(driver: FakeDriver) -> None:
     assert set(samples) == {900_000, 1_390_000}
     assert 13 <= samples.count(1_390_000) <= 17
     assert nothing_new == Return.NOT_FOUND
+
+
+def test_noise_is_the_same_for_everybody(driver: FakeDriver) -> None:
+    """Power scatters within the set width, alike in every process at one driver time; energy does not."""
+    driver.set_power(0, 1000.0)
+    driver.set_noise(10_000)
+    source = """
+        n.nvmlInit()
+        h = handles()[0]
+        say([n.nvmlDeviceGetPowerUsage(h)] + fields(h, [185, 186]))
+        """
+
+    seen = []
+    for _ in range(20):
+        driver.advance(10.0)
+        seen.append(answer(driver, source)[0])
+
+    assert all(990_000 <= power <= 1_010_000 for power in seen)
+    assert len(set(seen)) > 10
+
+
+def test_energy_may_advance_in_steps(driver: FakeDriver) -> None:
+    """With steps, two reads within one step show the same energy."""
+    driver.set_power(0, 1000.0)
+    driver.set_energy_step(60_000)
+
+    result = answer(
+        driver,
+        """
+        n.nvmlInit()
+        h = handles()[0]
+        seen = set()
+        for _ in range(100):
+            seen.add(n.nvmlDeviceGetTotalEnergyConsumption(h))
+            time.sleep(0.001)
+        say(len(seen))
+        """,
+    )
+
+    assert result <= 2
