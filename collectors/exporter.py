@@ -1,147 +1,251 @@
-"""The node's `/metrics`: per-GPU values and health, built fresh from the newest readings.
+"""The node's `/metrics`: per-GPU values and health, from the newest of everything the agent saw.
 
 `gpu` is the position on the tray; `threenines_gpu_info` joins it to the UUID. A value that
-could not be read has no series; why stands in `threenines_gpu_value_missing`.
+could not be read has no series; why stands in `threenines_gpu_value_missing`. What a GPU said
+before it hung, or before the driver went, is not live: its values vanish and its age grows.
+
+A round is written again only when a GPU was surveyed again, so a scrape costs what changed.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from wsgiref.simple_server import WSGIServer
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
-from prometheus_client import CollectorRegistry, start_http_server
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-
-from collectors.catalogue import METRICS, Part, Quantity, quantity_of
-from collectors.device import Reading, Survey
+from collectors.catalogue import METRICS, Key, Part, Quantity, Round, quantity_of
+from collectors.dcgm_names import DcgmNames
+from collectors.device import Access, FabricState, GpuIdentity, Inventory, Missing, Reading, Survey
+from collectors.exposition import Exposition, Family, Sample
 from collectors.shown import Shown
-from service.core.errors import ConfigurationError
+from collectors.watch import SURVEY_MS
+from service.core import limits
 from service.core.health import State
-from service.core.ports import Clock
 from service.core.xid import CLASS_OF, classify
 
+PREFIX = "threenines_"
 _GPU = ("gpu",)
-# name without prefix: (help, labels); a name that ends in _total is a counter
-CATALOGUE: dict[str, tuple[str, tuple[str, ...]]] = {
-    "gpu_info": ("Which GPU sits at a position; always 1.", ("gpu", "uuid", "module", "pci_bus_id", "name")),
-    "node_info": ("Driver of the node; always 1.", ("driver", "cuda")),
-    "gpu_health": ("1 for the health that the agent decided, 0 for the others.", ("gpu", "state")),
-    "gpu_recovery_action": ("What the driver asks for (field 230); 0 is nothing.", _GPU),
-    "gpu_value_missing": ("1 for a value that could not be read, with the reason.", ("gpu", "value", "part", "reason")),
-    "gpu_reading_age_seconds": ("Age of the newest reading.", _GPU),
-    "gpu_read_duration_seconds": ("Duration of the newest reading.", _GPU),
-    "gpu_call_overdue": ("1 while a driver call hangs beyond its deadline.", _GPU),
-    "gpu_xid_events_total": ("XIDs raised by the driver, by code and our class.", ("gpu", "xid", "class")),
-    "agent_driver_up": ("1 while the driver answers.", ()),
-    "agent_facts_total": ("Facts written to the spool.", ()),
-    "agent_facts_lost_total": ("Facts that the spool could not take; told to the service as a gap.", ()),
-}
-_NAME = {quantity: f"gpu_{quantity.value}" for quantity in Quantity}
-CATALOGUE |= {
-    _NAME[quantity]: (metric.text, ("gpu",) if metric.part is None else ("gpu", metric.part))
-    for quantity, metric in METRICS.items()
-}
+# Labels in the order of their names, as the library writes them.
+_INFO = ("board", "clique", "cluster", "gpu", "module", "name", "pci_bus_id", "uuid", "vbios")
+_NODE = ("chassis_serial", "cuda", "driver", "nvml", "slot", "tray")
 
-Family = CounterMetricFamily | GaugeMetricFamily
-Sample = tuple[str, list[str], float]
+# Families beside the catalogue's; a small family more is a line here and a sample in `_state`.
+_OWN: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("agent_driver_up", "1 while the driver answers.", ()),
+    ("agent_driver_opened_total", "Times the driver was opened again after it had gone.", ()),
+    ("agent_facts_total", "Facts written to the spool.", ()),
+    ("agent_facts_lost_total", "Facts that the spool could not take; told to the service as a gap.", ()),
+    ("gpu_present", "1 for a GPU that the driver shows, 0 for one that it showed here before.", _GPU),
+    ("gpu_health", "1 for the health that the agent decided, 0 for the others.", ("gpu", "state")),
+    ("gpu_access", "1 for how the GPU answered its newest reading, 0 for the others.", ("gpu", "state")),
+    ("gpu_fabric", "1 for what the GPU says of its NVLink domain, 0 for the others.", ("gpu", "state")),
+    ("gpu_recovery_action", "What the driver asks for (field 230); 0 is nothing.", _GPU),
+    ("gpu_call_overdue", "1 while a driver call hangs beyond its deadline.", _GPU),
+    ("gpu_reading_age_seconds", "Age of the newest reading.", _GPU),
+    ("gpu_read_duration_seconds", "Duration of the newest reading.", _GPU),
+    ("gpu_survey_age_seconds", "Age of the newest values of a round beyond the reading.", ("gpu", "round")),
+    ("node_info", "Driver of the node and its place; always 1.", _NODE),
+    ("gpu_info", "Which GPU sits at a position; always 1.", _INFO),
+    ("gpu_xid_events_total", "XIDs raised by the driver, by code and our class.", ("class", "gpu", "xid")),
+    ("gpu_xid_last_seen_timestamp_seconds", "When a code was raised last; absent if never.", ("gpu", "xid")),
+)
+_MISSING = Family(
+    f"{PREFIX}gpu_value_missing",
+    "1 for a value that could not be read. Without a part: all parts, or those that this GPU has not.",
+    ("gpu", "part", "reason", "value"),
+)
+_NAME = {quantity: f"{PREFIX}gpu_{quantity.value}" for quantity in Quantity}
 
 
-class NodeCollector:
-    """Builds the node's families at each scrape."""
+def _own(name: str, text: str, labels: tuple[str, ...]) -> Family:
+    return Family(PREFIX + name, text, labels, counter=name.endswith("_total"))
 
-    def __init__(self, shown: Shown, clock: Clock) -> None:
-        """Show what an agent shows."""
-        self._shown, self._clock = shown, clock
 
-    def collect(self) -> Iterable[Metric]:
-        """Return every family; those without a sample are left out."""
-        families: dict[str, Family] = {}
-        for name, labels, value in self._samples():
-            if name not in families:
-                families[name] = _family(name)
-            families[name].add_metric(labels, value)
-        return families.values()
+def _of_quantity(quantity: Quantity) -> Family:
+    metric = METRICS[quantity]
+    labels = _GPU if metric.part is None else tuple(sorted(("gpu", metric.part)))
+    return Family(_NAME[quantity], metric.text, labels, counter=quantity.value.endswith("_total"))
 
-    def describe(self) -> Iterable[Metric]:
-        """Return nothing: the families depend on the hardware."""
-        return ()
 
-    def _samples(self) -> Iterator[Sample]:
-        shown = self._shown
-        yield "agent_driver_up", [], float(shown.driver_up)
-        yield "agent_facts_total", [], shown.facts
-        yield "agent_facts_lost_total", [], shown.lost_facts
-        inventory = shown.inventory
+CATALOGUE: tuple[Family, ...] = (*(_own(*row) for row in _OWN), *map(_of_quantity, METRICS), _MISSING)
+_PART_FIRST = {quantity: metric.part is not None and metric.part < "gpu" for quantity, metric in METRICS.items()}
+_STATES, _ACCESSES, _FABRICS = (tuple(one.value for one in kind) for kind in (State, Access, FabricState))
+
+Collected = Reading | Survey
+
+
+class Exporter:
+    """Renders what an agent shows; safe to call from several threads."""
+
+    def __init__(
+        self, shown: Shown, *, interval_ms: int = limits.POLL_INTERVAL_MS, dcgm: DcgmNames | None = None
+    ) -> None:
+        """Show what an agent shows that polls every `interval_ms`; with `dcgm`, under its names too."""
+        self._shown, self._interval_ms, self._dcgm = shown, interval_ms, dcgm
+        self._text = Exposition(CATALOGUE if dcgm is None else (*CATALOGUE, *dcgm.families))
+        self._blocks: dict[str, tuple[tuple[object, ...], bytes]] = {}
+        self._lock = threading.Lock()
+
+    def render(self, mono_ms: int) -> bytes:
+        """Return the whole exposition at a monotonic instant; equal input gives equal bytes."""
+        with self._lock:
+            return b"".join(self._all(mono_ms))
+
+    def live(self, mono_ms: int) -> tuple[int, int]:
+        """Return how many GPUs have a live reading, and how many sit or sat here."""
+        gpus = () if self._shown.inventory is None else self._shown.inventory.gpus
+        live = sum(bool(self._live_of(gpu.uuid, mono_ms)) for gpu in gpus)
+        return live, len(gpus) + len(self._shown.absent)
+
+    def _all(self, mono_ms: int) -> Iterator[bytes]:
+        shown, inventory = self._shown, self._shown.inventory
+        yield self._text.write(_state(shown, mono_ms))
         if inventory is None:
             return
-        yield "node_info", [inventory.driver_version, str(inventory.cuda_version)], 1
-        for gpu in inventory.gpus:
-            label = str(gpu.position)
-            yield "gpu_info", [label, gpu.uuid, gpu.module, gpu.pci_bus_id, gpu.name], 1
-            yield "gpu_call_overdue", [label], float(gpu.uuid in shown.overdue)
-            yield from self._health(label, gpu.uuid)
-            yield from self._reading(label, gpu.uuid)
-            yield from self._xids(label, gpu.uuid)
+        xids, seen_ms = dict(shown.xids), dict(shown.xid_seen_ms)
+        live = {gpu: self._live_of(gpu.uuid, mono_ms) for gpu in inventory.gpus}
+        yield self._block("info", (inventory,), lambda: _info(inventory))
+        yield self._block("xids", (inventory, xids, seen_ms), lambda: _xids(inventory, xids, seen_ms))
+        for one in Round:
+            of_round = {gpu: rounds[one] for gpu, rounds in live.items() if one in rounds}
+            yield self._block(one.value, (of_round,), partial(_values, of_round))
+            if self._dcgm is not None:
+                inputs = (inventory, one, of_round)
+                yield self._block(f"dcgm {one.value}", inputs, partial(self._dcgm.samples, *inputs))
+        missing = {_label(gpu): [one.missing for one in rounds.values()] for gpu, rounds in live.items()}
+        yield self._block("missing", (missing,), lambda: _missing(missing))
+        if self._dcgm is not None:
+            yield self._block("dcgm xids", (inventory, seen_ms), partial(self._dcgm.xids, inventory, seen_ms))
 
-    def _health(self, label: str, uuid: str) -> Iterator[Sample]:
-        now = self._shown.health.get(uuid, State.UNKNOWN.value)
-        for state in State:
-            yield "gpu_health", [label, state.value], float(state.value == now)
+    def _block(self, name: str, inputs: tuple[object, ...], samples: Callable[[], Iterator[Sample]]) -> bytes:
+        """Return a block as it was written for equal inputs, or write it now."""
+        kept = self._blocks.get(name)
+        if kept is None or kept[0] != inputs:
+            kept = self._blocks[name] = (inputs, self._text.write(samples()))
+        return kept[1]
 
-    def _reading(self, label: str, uuid: str) -> Iterator[Sample]:
-        reading = self._shown.readings.get(uuid)
-        if reading is None:
-            return
-        age_ms = self._clock.monotonic_ms() - self._shown.read_mono_ms[uuid]
-        yield "gpu_reading_age_seconds", [label], age_ms / 1000
-        yield "gpu_read_duration_seconds", [label], self._shown.took_ms[uuid] / 1000
-        if uuid in self._shown.overdue:  # what was good before it hung is not live any more
-            return
-        collected: tuple[Reading | Survey, ...] = (reading, *self._shown.surveys.get(uuid, {}).values())
-        for one in collected:
-            for key, value in one.values.items():
-                labels = [label, key.label] if isinstance(key, Part) else [label]
-                yield _NAME[quantity_of(key)], labels, value
-            for key, reason in one.missing.items():
-                part = key.label if isinstance(key, Part) else ""
-                yield "gpu_value_missing", [label, quantity_of(key).value, part, reason.value], 1
-        if reading.recovery_action is not None:
-            yield "gpu_recovery_action", [label], reading.recovery_action
+    def _live_of(self, uuid: str, mono_ms: int) -> dict[Round, Collected]:
+        """Return what a GPU said of itself that still holds: nothing hung, gone or overaged."""
+        shown, reading = self._shown, self._shown.readings.get(uuid)
+        if not shown.driver_up or uuid in shown.overdue or reading is None:
+            return {}
+        if mono_ms - shown.read_mono_ms[uuid] > self._stale_ms(Round.PULSE):
+            return {}
+        surveyed_ms = shown.surveyed_mono_ms.get(uuid, {})
+        surveys = dict(shown.surveys.get(uuid, {}))
+        fresh = {
+            one: survey
+            for one, survey in surveys.items()
+            if mono_ms - surveyed_ms.get(one, mono_ms) <= self._stale_ms(one)
+        }
+        return {Round.PULSE: reading, **fresh}
 
-    def _xids(self, label: str, uuid: str) -> Iterator[Sample]:
-        seen = {code: count for (gpu, code), count in self._shown.xids.items() if gpu == uuid}
-        for code in sorted({*CLASS_OF, *seen}):
-            yield "gpu_xid_events_total", [label, str(code), classify(code).value], seen.get(code, 0)
-
-
-def _family(name: str) -> Family:
-    text, labels = CATALOGUE[name]
-    full = f"threenines_{name}"
-    if name.endswith("_total"):
-        return CounterMetricFamily(full.removesuffix("_total"), text, labels=labels)
-    return GaugeMetricFamily(full, text, labels=labels)
+    def _stale_ms(self, one: Round) -> int:
+        """Return the age at which a value is not live: rounds take turns behind the pulse."""
+        return limits.STALE_ROUNDS * max(SURVEY_MS.get(one, 0), len(Round) * self._interval_ms)
 
 
-def serve(shown: Shown, clock: Clock, host: str, port: int) -> tuple[int, Callable[[], None]]:
-    """Serve `/metrics`; return the port and a function that stops it.
-
-    Raises:
-        ConfigurationError: If the port cannot be had.
-    """
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(NodeCollector(shown, clock))
-    try:
-        server, thread = start_http_server(port, addr=host, registry=registry)
-    except OSError as error:
-        msg = f"cannot listen on {host}:{port}: {error.strerror}; choose another --listen"
-        raise ConfigurationError(msg) from error
-    return _port(server), lambda: _end(server, thread)
+def _label(gpu: GpuIdentity) -> str:
+    return str(gpu.position)
 
 
-def _port(server: WSGIServer) -> int:
-    return int(server.server_address[1])
+def _state(shown: Shown, mono_ms: int) -> Iterator[Sample]:
+    """Yield what is told at every scrape: ages, states, the agent's own counters."""
+    yield _sample("agent_driver_up", (), shown.driver_up)
+    yield _sample("agent_driver_opened_total", (), shown.reopened)
+    yield _sample("agent_facts_total", (), shown.facts)
+    yield _sample("agent_facts_lost_total", (), shown.lost_facts)
+    for one in shown.absent:
+        yield _sample("gpu_present", (str(one.position),), 0)
+        yield from _health(shown, str(one.position), one.gpu)
+    for gpu in () if shown.inventory is None else shown.inventory.gpus:
+        label = _label(gpu)
+        yield _sample("gpu_present", (label,), 1)
+        yield from _health(shown, label, gpu.uuid)
+        yield _sample("gpu_call_overdue", (label,), gpu.uuid in shown.overdue)
+        yield from _ages(shown, label, gpu.uuid, mono_ms)
 
 
-def _end(server: WSGIServer, thread: threading.Thread) -> None:
-    server.shutdown()
-    server.server_close()
-    thread.join(5)
+def _sample(name: str, labels: tuple[str, ...], value: float) -> Sample:
+    return Sample(PREFIX + name, labels, value)
+
+
+def _health(shown: Shown, label: str, uuid: str) -> Iterator[Sample]:
+    known = shown.driver_up and shown.health.get(uuid)
+    return _set("gpu_health", label, _STATES, known or State.UNKNOWN.value)
+
+
+def _set(name: str, label: str, states: tuple[str, ...], now: str) -> Iterator[Sample]:
+    for state in states:
+        yield _sample(name, (label, state), state == now)
+
+
+def _ages(shown: Shown, label: str, uuid: str, mono_ms: int) -> Iterator[Sample]:
+    read_ms, took_ms = shown.read_mono_ms.get(uuid), shown.took_ms.get(uuid)
+    if read_ms is not None:
+        yield _sample("gpu_reading_age_seconds", (label,), (mono_ms - read_ms) / 1000)
+    if took_ms is not None:
+        yield _sample("gpu_read_duration_seconds", (label,), took_ms / 1000)
+    for one, at_ms in list(shown.surveyed_mono_ms.get(uuid, {}).items()):
+        yield _sample("gpu_survey_age_seconds", (label, one.value), (mono_ms - at_ms) / 1000)
+
+
+def _info(inventory: Inventory) -> Iterator[Sample]:
+    it = inventory
+    cuda = f"{it.cuda_version // 1000}.{it.cuda_version % 1000 // 10}"
+    node = (it.chassis_serial, cuda, it.driver_version, it.nvml_version, it.slot, it.tray)
+    yield _sample("node_info", _texts(*node), 1)
+    for gpu in inventory.gpus:
+        board, vbios = gpu.board_part_number, gpu.vbios_version
+        place = (gpu.module, gpu.name, gpu.pci_bus_id, gpu.uuid)
+        yield _sample("gpu_info", _texts(board, gpu.clique, gpu.cluster, gpu.position, *place, vbios), 1)
+
+
+def _texts(*values: object) -> tuple[str, ...]:
+    return tuple("" if value is None else str(value) for value in values)
+
+
+def _xids(
+    inventory: Inventory, xids: Mapping[tuple[str, int], int], seen_ms: Mapping[tuple[str, int], int]
+) -> Iterator[Sample]:
+    """Yield a counter for every code that we know or saw, from 0 on, so that rate() is right."""
+    for gpu in inventory.gpus:
+        label = _label(gpu)
+        for code in sorted({*CLASS_OF, *(code for uuid, code in xids if uuid == gpu.uuid)}):
+            labels = (classify(code).value, label, str(code))
+            yield _sample("gpu_xid_events_total", labels, xids.get((gpu.uuid, code), 0))
+            at_ms = seen_ms.get((gpu.uuid, code))
+            if at_ms is not None:
+                yield _sample("gpu_xid_last_seen_timestamp_seconds", (label, str(code)), at_ms / 1000)
+
+
+def _values(of_round: Mapping[GpuIdentity, Collected]) -> Iterator[Sample]:
+    for gpu, collected in of_round.items():
+        label = _label(gpu)
+        for key, value in collected.values.items():
+            yield Sample(_NAME[quantity_of(key)], _labels(label, key), value)
+        if isinstance(collected, Reading):
+            yield from _verdicts(label, collected)
+
+
+def _labels(label: str, key: Key) -> tuple[str, ...]:
+    if not isinstance(key, Part):
+        return (label,)
+    return (key.label, label) if _PART_FIRST[key.quantity] else (label, key.label)
+
+
+def _verdicts(label: str, reading: Reading) -> Iterator[Sample]:
+    yield from _set("gpu_access", label, _ACCESSES, reading.access.value)
+    yield from _set("gpu_fabric", label, _FABRICS, reading.fabric.value)
+    if reading.recovery_action is not None:
+        yield _sample("gpu_recovery_action", (label,), reading.recovery_action)
+
+
+def _missing(missing: Mapping[str, list[Mapping[Key, Missing]]]) -> Iterator[Sample]:
+    """Yield each reason once; a quantity that this GPU has not is one line, not one a part."""
+    for label, rounds in missing.items():
+        for labels in {_reason(label, key, why) for one in rounds for key, why in one.items()}:
+            yield Sample(_MISSING.name, labels, 1)
+
+
+def _reason(label: str, key: Key, why: Missing) -> tuple[str, ...]:
+    part = key.label if isinstance(key, Part) and why is not Missing.UNSUPPORTED else ""
+    return (label, part, why.value, quantity_of(key).value)

@@ -10,7 +10,9 @@ from service.cli.options import address, secret
 from service.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collectors.dcgm_names import DcgmNames
     from collectors.device import Device
+    from collectors.web import Guard
 
 
 def agent(
@@ -21,6 +23,20 @@ def agent(
     node: Annotated[str | None, typer.Option(help="Node name; default RACK-tTRAY.")] = None,
     spool: Annotated[Path, typer.Option(help="Directory of the spool.")] = Path("/var/lib/threenines/spool"),
     listen: Annotated[str, typer.Option(help="Where to serve the node's /metrics.")] = "127.0.0.1:9908",
+    web_config: Annotated[
+        Path | None,
+        typer.Option(
+            "--web.config.file",
+            "--web-config-file",
+            help="TLS and basic auth of /metrics, as exporter-toolkit has it.",
+        ),
+    ] = None,
+    dcgm_names: Annotated[
+        bool, typer.Option("--dcgm-names", help="Serve dcgm-exporter's families beside our own.")
+    ] = False,
+    dcgm_hostname_label: Annotated[
+        str, typer.Option(help="Hostname (dcgm-exporter up to 4.8) or hostname (since).")
+    ] = "Hostname",
     token_file: Annotated[Path | None, typer.Option(help="File with this node's bearer token.")] = None,
     ca_file: Annotated[Path | None, typer.Option(help="Certificate authority of the service.")] = None,
     mock: Annotated[str | None, typer.Option(help="Simulate: a scenario name or file instead of the driver.")] = None,
@@ -38,15 +54,16 @@ def agent(
     """
     from collectors.agent import Agent, AgentSettings
     from collectors.clock import SystemClock, host_boot
-    from collectors.exporter import serve as serve_metrics
+    from collectors.exporter import Exporter
     from collectors.spool import DiskSpool
+    from collectors.web_pages import serve as serve_pages
     from service.bus.http import HttpPublisher
     from service.logs import configure
 
     configure(verbose=verbose)
     host, port = address(listen)
-    if host not in {"127.0.0.1", "localhost", "::1"}:
-        raise ConfigurationError(f"--listen {listen}: the node's /metrics has no authentication; listen on 127.0.0.1")
+    guard = _guard(host, listen, web_config)
+    names = _dcgm_names(dcgm_hostname_label) if dcgm_names else None
     clock = SystemClock()
     name = node or f"{rack}-t{tray:02d}"
     device, slot = _device(mock, name, clock.now_ms())
@@ -61,7 +78,8 @@ def agent(
     )
     publisher = HttpPublisher(to, token=secret(token_file), ca_file=ca_file)
     running = Agent(settings, device, DiskSpool(spool), publisher, clock, host_boot())
-    _, end_metrics = serve_metrics(running.shown, clock, host, port)
+    exporter = Exporter(running.shown, interval_ms=interval_ms, dcgm=names)
+    _, end_metrics = serve_pages(exporter, clock, host, port, guard)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: running.stop())
     try:
@@ -69,6 +87,30 @@ def agent(
     finally:
         end_metrics()
         publisher.close()
+
+
+def _guard(host: str, listen: str, web_config: Path | None) -> "Guard | None":
+    exposed = host not in {"127.0.0.1", "localhost", "::1"}
+    if web_config is not None:
+        from collectors.web_guard import WebGuard
+
+        return WebGuard(web_config, exposed=exposed)
+    if exposed:
+        raise ConfigurationError(
+            f"--listen {listen}: the node's /metrics has no authentication; listen on 127.0.0.1,"
+            " or ask for TLS and passwords with --web.config.file"
+        )
+    return None
+
+
+def _dcgm_names(label: str) -> "DcgmNames":
+    import platform
+
+    from collectors.dcgm_names import HOSTNAME_LABELS, DcgmNames
+
+    if label not in HOSTNAME_LABELS:
+        raise ConfigurationError(f"--dcgm-hostname-label {label!r}: one of {', '.join(HOSTNAME_LABELS)}")
+    return DcgmNames(platform.node(), label=label)
 
 
 def _device(mock: str | None, node: str, now_ms: int) -> tuple["Device", int]:

@@ -28,6 +28,17 @@ DRIVER_RETRY_MS = 5 * SECOND_MS
 EVENT_WAIT_MS = 500
 AGENT_QUEUE_ITEMS = 4_096  # readings and events between the workers and the agent loop
 
+# The node's /metrics
+STALE_ROUNDS = 3  # a value that was not collected for as many turns is not live
+SERIES_KEPT = 32_768  # texts of series that are kept; a tray has about 3 000
+METRICS_CONNECTIONS = 16  # at once; one more is told 503
+METRICS_REQUEST_SECONDS = 5.0  # for a handshake, a request's head, a reply: a slow client is cut off
+METRICS_IDLE_SECONDS = 90.0  # between two scrapes of one connection
+METRICS_REQUESTS = 100_000  # of one connection; then the client opens another
+WEB_CONFIG_BYTES = 1024 * 1024
+BCRYPT_COST_MAX = 14  # about a second; more would make every wrong password a stall
+CREDENTIALS_KEPT = 128  # right passwords that need no second bcrypt
+
 # Spool
 SPOOL_BYTES = 256 * 1024 * 1024  # about 35 days of one node at 5 s
 SPOOL_RESERVE_BYTES = 64 * 1024  # so that a gap record fits on a full spool
