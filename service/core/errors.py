@@ -38,7 +38,12 @@ class DriverUnavailable(DeviceError):
 
 
 class DeviceGone(DeviceError):
-    """Raised when the driver was reloaded under us: every handle is void, open again."""
+    """Raised when the driver was reloaded under us, or its collector died: every handle is void, open again."""
+
+    def __init__(self, text: str, cause: str = "driver:reloaded") -> None:
+        """Keep the cause word of `service.core.health` beside the text."""
+        super().__init__(text)
+        self.cause = cause
 
 
 class BusError(ThreeninesError):

@@ -94,6 +94,8 @@ CAUSES: dict[str, Health | None] = {
     "agent:unreadable": None,
     "agent:edge": None,  # between the last good and the first bad reading, or back
     "agent:suspect": None,  # a suspicion that was not confirmed
+    "agent:collector_lost": None,  # the process that holds the driver died or was replaced
+    "driver:hung": None,  # no GPU of the tray answers: the driver's global lock, jobs may be running well
     "driver:reloaded": None,
     "driver:version_mismatch": None,  # NVML error 18: jobs may be running well
     "driver:library_missing": None,

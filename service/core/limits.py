@@ -27,6 +27,21 @@ REANCHOR_MS = 250  # wall clock against monotonic clock; beyond it a new run beg
 DRIVER_RETRY_MS = 5 * SECOND_MS
 EVENT_WAIT_MS = 500
 AGENT_QUEUE_ITEMS = 4_096  # readings and events between the workers and the agent loop
+AGENT_TICK_MS = SECOND_MS  # the loop looks for overdue calls at least this often
+CENSUS_MS = MINUTE_MS  # how often a tray that misses a GPU is counted anew
+CENSUS_WHOLE_MS = 10 * MINUTE_MS  # how often one that misses none is
+FROZEN_READINGS = 120  # so many pulses that agree in every bit, energy included, are no life
+
+# Collector process
+COLLECTOR_FRAME_BYTES = 64 * 1024  # the longest answer, shape included, of 18 links is below 30 KiB
+COLLECTOR_OPEN_MS = 30 * SECOND_MS  # a driver without persistence brings four GPUs up in less
+COLLECTOR_END_MS = SECOND_MS  # how long it may take to end, asked or killed, before it is left behind
+COLLECTORS_LEFT = 3  # processes that even a kill does not end; with so many no more are started
+DRIVER_HUNG_MS = 15 * SECOND_MS  # no GPU answers for so long: the collector is replaced
+GPU_HUNG_MS = 10 * MINUTE_MS  # one GPU hangs for so long while others answer: they pay for a replacement
+REPLACED_AGAIN_MAX = 32  # these two bounds double up to so many times with each replacement in vain
+COLLECTOR_RETRY_MS = 200  # a collector that ended is started again after this, doubled each time
+COLLECTOR_RETRY_MAX_MS = 60 * SECOND_MS
 
 # The node's /metrics
 STALE_ROUNDS = 3  # a value that was not collected for as many turns is not live
@@ -74,6 +89,8 @@ CONTRACT_BYTES = 4 * 1024 * 1024
 CONTRACT_PLACES = 1_000_000
 
 assert CALL_DEADLINE_MS > POLL_INTERVAL_MS  # noqa: S101 -- a relation between our own constants
+assert DRIVER_HUNG_MS > 2 * CALL_DEADLINE_MS  # noqa: S101
+assert GPU_HUNG_MS > DRIVER_HUNG_MS  # noqa: S101
 assert GRACE_MS >= 6 * HEARTBEAT_MS  # noqa: S101
 assert SPOOL_RESERVE_BYTES >= SPOOL_RECORD_BYTES  # noqa: S101
 assert SPOOL_SEGMENT_BYTES * 4 <= SPOOL_BYTES  # noqa: S101

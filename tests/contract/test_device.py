@@ -1,7 +1,6 @@
-"""One suite over every device: the real bindings on the simulated driver, and simulated racks."""
+"""One suite over every device: the real bindings on the simulated driver, here and isolated; simulated racks."""
 
 import ctypes
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from collectors.catalogue import Quantity, Round, of_round, quantity_of
 from collectors.clock import SystemClock
 from collectors.device import Access, Device, DeviceEventKind, FabricState, Missing
 from collectors.faults import Fault
+from collectors.isolated import IsolatedDevice
 from collectors.mock import MockDevice
 from collectors.nvml import NvmlDevice
 from collectors.racks import World
@@ -45,14 +45,14 @@ def library() -> None:
 def driver(library: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDriver]:
     """A simulated tray that this process's bindings see."""
     with FakeDriver() as fake:
-        monkeypatch.setenv(STATE_VARIABLE, fake.environment()[STATE_VARIABLE])
-        os.environ[STATE_VARIABLE] = fake.environment()[STATE_VARIABLE]
+        for name in (STATE_VARIABLE, "LD_LIBRARY_PATH"):  # the latter for processes that are started
+            monkeypatch.setenv(name, fake.environment()[name])
         yield fake
 
 
-def _nvml(driver: FakeDriver) -> Rig:
+def _nvml(driver: FakeDriver, device: Device) -> Rig:
     return Rig(
-        device=NvmlDevice(),
+        device=device,
         lose=lambda gpu: driver.set_gpu_error(gpu, 15),
         hang=lambda gpu: driver.set_hang(gpu, 30_000),
         release=lambda gpu: driver.set_hang(gpu, 0),
@@ -81,12 +81,24 @@ def _mock() -> Rig:
     )
 
 
-@pytest.fixture(params=["nvml", "mock"])
+REAL: dict[str, Callable[[], Device]] = {"nvml": NvmlDevice, "isolated": IsolatedDevice}
+
+
+@pytest.fixture(params=[*REAL, "mock"])
 def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
     """Each device in turn, closed at the end."""
-    made = _nvml(request.getfixturevalue("driver")) if request.param == "nvml" else _mock()
+    make = REAL.get(request.param)
+    made = _mock() if make is None else _nvml(request.getfixturevalue("driver"), make())
     yield made
     made.device.close()
+
+
+@pytest.fixture(params=list(REAL))
+def device(request: pytest.FixtureRequest, driver: FakeDriver) -> Iterator[Device]:
+    """Each way to the simulated driver in turn, closed at the end."""
+    made = REAL[request.param]()
+    yield made
+    made.close()
 
 
 def test_inventory_names_each_gpu_once_at_its_position(rig: Rig) -> None:
@@ -196,9 +208,8 @@ def test_an_unknown_gpu_is_a_key_error(rig: Rig) -> None:
         rig.device.read("GPU-nobody")
 
 
-def test_a_reload_is_told_and_mended_by_opening_again(driver: FakeDriver) -> None:
+def test_a_reload_is_told_and_mended_by_opening_again(driver: FakeDriver, device: Device) -> None:
     """After a driver reload reads and waits raise DeviceGone; close and open bring all back."""
-    device = NvmlDevice()
     gpus = device.open().gpus
     driver.reload()
     with pytest.raises(DeviceGone):
@@ -208,7 +219,6 @@ def test_a_reload_is_told_and_mended_by_opening_again(driver: FakeDriver) -> Non
     device.close()
     again = device.open().gpus
     read = device.read(again[0].uuid)
-    device.close()
 
     assert again == gpus
     assert read.access is Access.OK
@@ -218,57 +228,49 @@ def test_a_reload_is_told_and_mended_by_opening_again(driver: FakeDriver) -> Non
     ("code", "cause"),
     [(9, "driver:not_loaded"), (18, "driver:version_mismatch"), (12, "driver:library_missing")],
 )
-def test_an_unusable_driver_is_named_by_its_cause(driver: FakeDriver, code: int, cause: str) -> None:
+def test_an_unusable_driver_is_named_by_its_cause(driver: FakeDriver, device: Device, code: int, cause: str) -> None:
     """Each way in which a driver is unusable has its cause word and a mend."""
     driver.set_init_error(code)
     with pytest.raises(DriverUnavailable) as caught:
-        NvmlDevice().open()
+        device.open()
 
     assert caught.value.cause == cause
 
 
-def test_a_gpu_lost_before_open_is_left_out(driver: FakeDriver) -> None:
+def test_a_gpu_lost_before_open_is_left_out(driver: FakeDriver, device: Device) -> None:
     """Opening a tray with a lost GPU gives the other three."""
     driver.set_gpu_error(2, 15)
-    device = NvmlDevice()
     inventory = device.open()
-    device.close()
 
     assert len(inventory.gpus) == 3
 
 
-def test_a_gpu_that_needs_a_reset_says_so(driver: FakeDriver) -> None:
+def test_a_gpu_that_needs_a_reset_says_so(driver: FakeDriver, device: Device) -> None:
     """Error 16 is its own access word, and field 230 still answers."""
-    device = NvmlDevice()
     gpus = device.open().gpus
     driver.set_recovery_action(0, 1)
     driver.set_gpu_error(0, 16)
     reading = device.read(gpus[0].uuid)
-    device.close()
 
     assert (reading.access, reading.recovery_action) == (Access.RESET_REQUIRED, 1)
 
 
-def test_a_guard_entry_takes_the_drivers_overread(driver: FakeDriver) -> None:
+def test_a_guard_entry_takes_the_drivers_overread(driver: FakeDriver, device: Device) -> None:
     """A driver that writes one entry past the count does no harm."""
     driver.set_quirks(overread=True)
-    device = NvmlDevice()
     gpu = device.open().gpus[0].uuid
     values = [device.read(gpu).values[Quantity.POWER_WATTS] for _ in range(50)]
-    device.close()
 
     assert set(values) == {values[0]}
 
 
-def test_forbidden_unsupported_failed_and_sentinels_stay_apart(driver: FakeDriver) -> None:
+def test_forbidden_unsupported_failed_and_sentinels_stay_apart(driver: FakeDriver, device: Device) -> None:
     """Three reasons for absence are three words, and a sentinel is no value."""
     driver.set_field_error(0, 185, 3, scope=2)
     driver.set_field_error(0, 82, 4)
     driver.set_field_error(0, 83, 999)
     driver.set_field(0, 186, 4_294_967_295)
-    device = NvmlDevice()
     reading = device.read(device.open().gpus[0].uuid)
-    device.close()
 
     assert (
         reading.missing.items()
