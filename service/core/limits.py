@@ -54,6 +54,29 @@ WEB_CONFIG_BYTES = 1024 * 1024
 BCRYPT_COST_MAX = 14  # about a second; more would make every wrong password a stall
 CREDENTIALS_KEPT = 128  # right passwords that need no second bcrypt
 
+# Faults: the kernel log, and XIDs from every witness
+KERNEL_READ_BYTES = 64 * 1024
+KERNEL_LINE_BYTES = 8 * 1024  # the kernel writes no longer record; a longer line is nobody's
+KERNEL_LINES_PER_SECOND = 20_000  # beyond it the reader rests and the kernel's own buffer overruns, counted
+KERNEL_WINDOW_MS = SECOND_MS  # equal lines within it are folded
+KERNEL_KEYS_PER_CODE = 16  # different lines of one GPU and code that pass in a window
+KERNEL_KEYS_PER_GPU = 64  # different lines of one GPU that pass in a window
+KERNEL_LATE_MS = MINUTE_MS  # a live line that claims to be older is placed where it arrived
+KERNEL_LAGS = 64  # newest lines from which the kernel's clock is placed
+KERNEL_WAIT_MS = 250
+KERNEL_IDLE_MS = 50  # between two looks at the end of a plain file
+KERNEL_RETRY_MS = 30 * SECOND_MS
+KERNEL_EARLY_ITEMS = 256  # notices that wait while no driver is open
+XID_MAX = 65_535  # what the wire carries; the catalogue ends far below
+XID_WITNESS_MS = 2 * SECOND_MS  # two witnesses of one XID are this close
+XID_FACTS_PER_WINDOW = 64  # facts of one GPU in that window; what is beyond is counted only
+XID_CODES = 64  # codes outside the table that are told apart per GPU
+INCIDENT_SILENCE_MS = 3 * MINUTE_MS
+INCIDENT_STICKY_MS = 3 * HOUR_MS
+INCIDENT_CODES = 64  # codes told apart in one incident; a further one joins unnamed
+INCIDENTS_OPEN = 8  # per GPU: one for each sticky code, a lost smoothing, the newest, and room
+FAULTS_SAVE_MS = 5 * SECOND_MS  # XID counters are on disk at least this often
+
 # Spool
 SPOOL_BYTES = 256 * 1024 * 1024  # about 35 days of one node at 5 s
 SPOOL_RESERVE_BYTES = 64 * 1024  # so that a gap record fits on a full spool
@@ -95,3 +118,5 @@ assert GRACE_MS >= 6 * HEARTBEAT_MS  # noqa: S101
 assert SPOOL_RESERVE_BYTES >= SPOOL_RECORD_BYTES  # noqa: S101
 assert SPOOL_SEGMENT_BYTES * 4 <= SPOOL_BYTES  # noqa: S101
 assert MESSAGE_BYTES <= BATCH_BYTES  # noqa: S101
+assert KERNEL_LINE_BYTES < KERNEL_READ_BYTES  # noqa: S101
+assert XID_WITNESS_MS < INCIDENT_SILENCE_MS < INCIDENT_STICKY_MS  # noqa: S101
