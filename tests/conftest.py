@@ -2,6 +2,7 @@
 
 import os
 
+import pytest
 from hypothesis import settings
 
 # In CI the same commit finds the same examples; at a desk each run looks somewhere new.
@@ -9,3 +10,8 @@ from hypothesis import settings
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("desk", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "desk")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the flag that rewrites golden files; read them afterwards."""
+    parser.addoption("--refresh", action="store_true", help="rewrite golden files from what the code says now")
