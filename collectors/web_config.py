@@ -117,7 +117,9 @@ def _text(path: Path) -> str:
 
 
 def _config(value: object, directory: Path) -> WebConfig:
-    sections = _section(value or {}, "(file)", {"tls_server_config", "http_server_config", "basic_auth_users"})
+    sections = _section(
+        {} if value is None else value, "(file)", {"tls_server_config", "http_server_config", "basic_auth_users"}
+    )
     _http(sections.get("http_server_config"))
     tls = sections.get("tls_server_config")
     users = sections.get("basic_auth_users")

@@ -14,7 +14,7 @@ import socket
 import ssl
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -122,11 +122,20 @@ def _no_password() -> NoReturn:
     raise ValueError("the key is encrypted")
 
 
+def matches(password: bytes, hashed: bytes) -> bool:
+    """Return whether a password is the one that was hashed; takes as long as its cost asks for."""
+    try:
+        return bcrypt.checkpw(password, hashed)
+    except ValueError:  # longer than bcrypt's 72 bytes: nobody's password
+        return False
+
+
 class Credentials:
     """Checks passwords against bcrypt hashes and remembers which were right, not what they were."""
 
-    def __init__(self) -> None:
-        """Remember nothing yet."""
+    def __init__(self, matches: Callable[[bytes, bytes], bool] = matches) -> None:
+        """Remember nothing yet; `matches` compares a password with a bcrypt hash."""
+        self._matches = matches
         self._secret = secrets.token_bytes(32)
         self._right: OrderedDict[bytes, None] = OrderedDict()
         self._lock = threading.Lock()
@@ -146,7 +155,7 @@ class Credentials:
         if hashed is not None and mark in self._right:
             return True
         with self._lock:  # one at a time: guessing keeps at most one core busy
-            right = _matches(password, tried) and hashed is not None
+            right = self._matches(password, tried) and hashed is not None
             if right:
                 self._remember(mark)
         return right
@@ -155,13 +164,6 @@ class Credentials:
         self._right[mark] = None
         if len(self._right) > limits.CREDENTIALS_KEPT:
             self._right.popitem(last=False)
-
-
-def _matches(password: bytes, hashed: bytes) -> bool:
-    try:
-        return bcrypt.checkpw(password, hashed)
-    except ValueError:  # longer than bcrypt's 72 bytes: nobody's password
-        return False
 
 
 def _basic(authorization: str | None) -> tuple[str, bytes] | None:

@@ -5,7 +5,7 @@ import re
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from collectors.catalogue import METRICS, Part, Quantity, Round
+from collectors.catalogue import METRICS, Key, Part, Quantity, Round
 from collectors.dcgm_names import DcgmNames
 from collectors.device import Access, Missing, Reading
 from collectors.exporter import CATALOGUE, Exporter
@@ -153,10 +153,14 @@ def test_a_value_lives_for_some_rounds_and_no_longer(one: Round) -> None:
 def test_what_could_not_be_read_has_a_reason_and_no_series() -> None:
     """Forbidden and failed are told by part; what the GPU has not is told once a quantity."""
     shown = full()
-    broken = {Part(Quantity.NVLINK_STATE, str(link)): Missing.FAILED for link in (3, 4)}
-    absent = {Part(Quantity.CLOCK_EVENT, reason): Missing.UNSUPPORTED for reason in ("board_limit", "reliability")}
-    whole = {Quantity.MEMORY_POWER_WATTS: Missing.UNSUPPORTED, Quantity.POWER_WATTS: Missing.FORBIDDEN}
-    missing = {**broken, **absent, **whole}
+    missing: dict[Key, Missing] = {
+        Quantity.MEMORY_POWER_WATTS: Missing.UNSUPPORTED,
+        Quantity.POWER_WATTS: Missing.FORBIDDEN,
+        Part(Quantity.NVLINK_STATE, "3"): Missing.FAILED,
+        Part(Quantity.NVLINK_STATE, "4"): Missing.FAILED,
+        Part(Quantity.CLOCK_EVENT, "board_limit"): Missing.UNSUPPORTED,
+        Part(Quantity.CLOCK_EVENT, "reliability"): Missing.UNSUPPORTED,
+    }
     kept = {key: value for key, value in values(Round.PULSE).items() if key not in missing}
     put(shown, "GPU-0", Round.PULSE, kept, missing)
     found = _render(shown)

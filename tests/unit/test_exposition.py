@@ -8,7 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from collectors.exposition import Exposition, Family, Sample
 
-TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
+TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 NUMBER = st.one_of(st.floats(), st.integers(-(2**64), 2**64).map(float))
 
 
