@@ -17,6 +17,7 @@ class FactKind(Enum):
     EVENT = "event"  # something happened at `from_ms`; body is the event as it came
     PLACEMENT = "placement"  # a GPU sat at a place from `from_ms` on
     REFUSED = "refused"  # a numbered message that could not be believed; body says why
+    OPERATOR = "operator"  # what a person said: a lease, a claim, a decision, …; body is `core.said`
     STATEMENT = "statement"  # a period's result as it was issued; body is the statement
 
 
