@@ -5,7 +5,7 @@ names and units are those of dcgm-exporter and DCGM's public field list; every s
 What a GPU does not tell has no series here either, and a value is live or absent, never old.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -178,21 +178,23 @@ class DcgmNames:
         xid = Family(_XID, _XID_TEXT, (*labels, "err_code", "err_msg"))
         self.families = (*(Family(row.name, row.text, labels, row.counter) for row in ROWS), xid)
 
-    def samples(self, inventory: Inventory, one: Round, of_round: Mapping[GpuIdentity, Collected]) -> Iterator[Sample]:
+    def samples(
+        self, inventory: Inventory, one: Round, said: Sequence[tuple[GpuIdentity, Collected]]
+    ) -> Iterator[Sample]:
         """Yield every series of a round for which there is a live value."""
-        for gpu, collected in of_round.items():
+        for gpu, collected in said:
             labels = self._labels(gpu, inventory.driver_version)
             for row in _OF_ROUND[one]:
                 value = _sum(row.key, collected) if row.summed else collected.values.get(row.key)
                 if value is not None:
-                    yield Sample(row.name, labels, round(value * row.unit.times / row.unit.per, _DIGITS))
+                    yield row.name, labels, round(value * row.unit.times / row.unit.per, _DIGITS)
 
     def xids(self, inventory: Inventory, seen_ms: Mapping[tuple[str, int], int]) -> Iterator[Sample]:
         """Yield the newest XID of each GPU."""
         for gpu in inventory.gpus:
             code = _newest(gpu.uuid, seen_ms)
             word = classify(code).value if code else "none"
-            yield Sample(_XID, (*self._labels(gpu, inventory.driver_version), str(code), word), code)
+            yield _XID, (*self._labels(gpu, inventory.driver_version), str(code), word), code
 
     def _labels(self, gpu: GpuIdentity, driver: str) -> tuple[str, ...]:
         minor = gpu.index if gpu.minor is None else gpu.minor

@@ -14,7 +14,7 @@ from functools import partial
 from collectors.catalogue import METRICS, Key, Part, Quantity, Round, quantity_of
 from collectors.dcgm_names import DcgmNames
 from collectors.device import Access, FabricState, GpuIdentity, Inventory, Missing, Reading, Survey
-from collectors.exposition import Exposition, Family, Sample
+from collectors.exposition import Exposition, Family, Plan, Sample, Series
 from collectors.shown import Shown
 from collectors.watch import SURVEY_MS
 from service.core import limits
@@ -27,7 +27,7 @@ _GPU = ("gpu",)
 _INFO = ("board", "clique", "cluster", "gpu", "module", "name", "pci_bus_id", "uuid", "vbios")
 _NODE = ("chassis_serial", "cuda", "driver", "nvml", "slot", "tray")
 
-# Families beside the catalogue's; a small family more is a line here and a sample in `_state`.
+# Families beside the catalogue's; a small family more is a line here and a sample in `_states`.
 _OWN: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("agent_driver_up", "1 while the driver answers.", ()),
     ("agent_driver_opened_total", "Times the driver was opened again after it had gone.", ()),
@@ -82,6 +82,7 @@ class Exporter:
         self._shown, self._interval_ms, self._dcgm = shown, interval_ms, dcgm
         self._text = Exposition(CATALOGUE if dcgm is None else (*CATALOGUE, *dcgm.families))
         self._blocks: dict[str, tuple[tuple[object, ...], bytes]] = {}
+        self._plans: dict[Round, tuple[list[tuple[int, list[Key]]], Plan]] = {}
         self._lock = threading.Lock()
 
     def render(self, mono_ms: int) -> bytes:
@@ -97,23 +98,45 @@ class Exporter:
 
     def _all(self, mono_ms: int) -> Iterator[bytes]:
         shown, inventory = self._shown, self._shown.inventory
-        yield self._text.write(_state(shown, mono_ms))
+        yield self._text.write(_ages(shown, mono_ms))
+        gpus = () if inventory is None else inventory.gpus
+        live = [(gpu, self._live_of(gpu.uuid, mono_ms)) for gpu in gpus]
+        yield self._states(live)
         if inventory is None:
             return
         xids, seen_ms = dict(shown.xids), dict(shown.xid_seen_ms)
-        live = {gpu: self._live_of(gpu.uuid, mono_ms) for gpu in inventory.gpus}
         yield self._block("info", (inventory,), lambda: _info(inventory))
         yield self._block("xids", (inventory, xids, seen_ms), lambda: _xids(inventory, xids, seen_ms))
         for one in Round:
-            of_round = {gpu: rounds[one] for gpu, rounds in live.items() if one in rounds}
-            yield self._block(one.value, (of_round,), partial(_values, of_round))
-            if self._dcgm is not None:
-                inputs = (inventory, one, of_round)
-                yield self._block(f"dcgm {one.value}", inputs, partial(self._dcgm.samples, *inputs))
-        missing = {_label(gpu): [one.missing for one in rounds.values()] for gpu, rounds in live.items()}
+            yield from self._round(inventory, one, [(gpu, said[one]) for gpu, said in live if one in said])
+        missing = [(_label(gpu), [one.missing for one in said.values()]) for gpu, said in live]
         yield self._block("missing", (missing,), lambda: _missing(missing))
         if self._dcgm is not None:
             yield self._block("dcgm xids", (inventory, seen_ms), partial(self._dcgm.xids, inventory, seen_ms))
+
+    def _states(self, live: list[tuple[GpuIdentity, dict[Round, Collected]]]) -> bytes:
+        shown = self._shown
+        readings = [(gpu, said.get(Round.PULSE)) for gpu, said in live]
+        verdicts = [
+            (gpu, one.access, one.fabric, one.recovery_action) for gpu, one in readings if isinstance(one, Reading)
+        ]
+        inputs = (verdicts, shown.absent, dict(shown.health), shown.overdue, shown.driver_up)
+        return self._block("states", inputs, lambda: _states(shown, [gpu for gpu, _ in live], verdicts))
+
+    def _round(self, inventory: Inventory, one: Round, said: list[tuple[GpuIdentity, Collected]]) -> Iterator[bytes]:
+        """Yield a round: text that was planned for the same series, with the numbers of now."""
+        kept = self._blocks.get(one.value)
+        if kept is None or kept[0] != (said,):
+            shape = [(gpu.position, list(collected.values)) for gpu, collected in said]
+            planned = self._plans.get(one)
+            if planned is None or planned[0] != shape:
+                planned = self._plans[one] = (shape, self._text.plan(list(_series(said))))
+            numbers = [number for _, collected in said for number in collected.values.values()]
+            kept = self._blocks[one.value] = ((said,), planned[1].write(numbers))
+        yield kept[1]
+        if self._dcgm is not None:
+            inputs = (inventory, one, said)
+            yield self._block(f"dcgm {one.value}", inputs, partial(self._dcgm.samples, *inputs))
 
     def _block(self, name: str, inputs: tuple[object, ...], samples: Callable[[], Iterator[Sample]]) -> bytes:
         """Return a block as it was written for equal inputs, or write it now."""
@@ -147,25 +170,43 @@ def _label(gpu: GpuIdentity) -> str:
     return str(gpu.position)
 
 
-def _state(shown: Shown, mono_ms: int) -> Iterator[Sample]:
-    """Yield what is told at every scrape: ages, states, the agent's own counters."""
+def _ages(shown: Shown, mono_ms: int) -> Iterator[Sample]:
+    """Yield what differs at every scrape: ages, and the agent's own counters."""
     yield _sample("agent_driver_up", (), shown.driver_up)
     yield _sample("agent_driver_opened_total", (), shown.reopened)
     yield _sample("agent_facts_total", (), shown.facts)
     yield _sample("agent_facts_lost_total", (), shown.lost_facts)
-    for one in shown.absent:
-        yield _sample("gpu_present", (str(one.position),), 0)
-        yield from _health(shown, str(one.position), one.gpu)
     for gpu in () if shown.inventory is None else shown.inventory.gpus:
-        label = _label(gpu)
-        yield _sample("gpu_present", (label,), 1)
-        yield from _health(shown, label, gpu.uuid)
-        yield _sample("gpu_call_overdue", (label,), gpu.uuid in shown.overdue)
-        yield from _ages(shown, label, gpu.uuid, mono_ms)
+        label, read_ms, took_ms = _label(gpu), shown.read_mono_ms.get(gpu.uuid), shown.took_ms.get(gpu.uuid)
+        if read_ms is not None:
+            yield _sample("gpu_reading_age_seconds", (label,), (mono_ms - read_ms) / 1000)
+        if took_ms is not None:
+            yield _sample("gpu_read_duration_seconds", (label,), took_ms / 1000)
+        for one, at_ms in list(shown.surveyed_mono_ms.get(gpu.uuid, {}).items()):
+            yield _sample("gpu_survey_age_seconds", (label, one.value), (mono_ms - at_ms) / 1000)
 
 
 def _sample(name: str, labels: tuple[str, ...], value: float) -> Sample:
-    return Sample(PREFIX + name, labels, value)
+    return (PREFIX + name, labels, value)
+
+
+Verdict = tuple[GpuIdentity, Access, FabricState, int | None]
+
+
+def _states(shown: Shown, gpus: list[GpuIdentity], verdicts: list[Verdict]) -> Iterator[Sample]:
+    """Yield what GPUs are, by word: here, healthy, reachable, in their fabric."""
+    for one in shown.absent:
+        yield _sample("gpu_present", (str(one.position),), 0)
+        yield from _health(shown, str(one.position), one.gpu)
+    for gpu in gpus:
+        yield _sample("gpu_present", (_label(gpu),), 1)
+        yield _sample("gpu_call_overdue", (_label(gpu),), gpu.uuid in shown.overdue)
+        yield from _health(shown, _label(gpu), gpu.uuid)
+    for gpu, access, fabric, action in verdicts:
+        yield from _set("gpu_access", _label(gpu), _ACCESSES, access.value)
+        yield from _set("gpu_fabric", _label(gpu), _FABRICS, fabric.value)
+        if action is not None:
+            yield _sample("gpu_recovery_action", (_label(gpu),), action)
 
 
 def _health(shown: Shown, label: str, uuid: str) -> Iterator[Sample]:
@@ -176,16 +217,6 @@ def _health(shown: Shown, label: str, uuid: str) -> Iterator[Sample]:
 def _set(name: str, label: str, states: tuple[str, ...], now: str) -> Iterator[Sample]:
     for state in states:
         yield _sample(name, (label, state), state == now)
-
-
-def _ages(shown: Shown, label: str, uuid: str, mono_ms: int) -> Iterator[Sample]:
-    read_ms, took_ms = shown.read_mono_ms.get(uuid), shown.took_ms.get(uuid)
-    if read_ms is not None:
-        yield _sample("gpu_reading_age_seconds", (label,), (mono_ms - read_ms) / 1000)
-    if took_ms is not None:
-        yield _sample("gpu_read_duration_seconds", (label,), took_ms / 1000)
-    for one, at_ms in list(shown.surveyed_mono_ms.get(uuid, {}).items()):
-        yield _sample("gpu_survey_age_seconds", (label, one.value), (mono_ms - at_ms) / 1000)
 
 
 def _info(inventory: Inventory) -> Iterator[Sample]:
@@ -217,13 +248,11 @@ def _xids(
                 yield _sample("gpu_xid_last_seen_timestamp_seconds", (label, str(code)), at_ms / 1000)
 
 
-def _values(of_round: Mapping[GpuIdentity, Collected]) -> Iterator[Sample]:
-    for gpu, collected in of_round.items():
+def _series(said: list[tuple[GpuIdentity, Collected]]) -> Iterator[Series]:
+    for gpu, collected in said:
         label = _label(gpu)
-        for key, value in collected.values.items():
-            yield Sample(_NAME[quantity_of(key)], _labels(label, key), value)
-        if isinstance(collected, Reading):
-            yield from _verdicts(label, collected)
+        for key in collected.values:
+            yield _NAME[quantity_of(key)], _labels(label, key)
 
 
 def _labels(label: str, key: Key) -> tuple[str, ...]:
@@ -232,18 +261,11 @@ def _labels(label: str, key: Key) -> tuple[str, ...]:
     return (key.label, label) if _PART_FIRST[key.quantity] else (label, key.label)
 
 
-def _verdicts(label: str, reading: Reading) -> Iterator[Sample]:
-    yield from _set("gpu_access", label, _ACCESSES, reading.access.value)
-    yield from _set("gpu_fabric", label, _FABRICS, reading.fabric.value)
-    if reading.recovery_action is not None:
-        yield _sample("gpu_recovery_action", (label,), reading.recovery_action)
-
-
-def _missing(missing: Mapping[str, list[Mapping[Key, Missing]]]) -> Iterator[Sample]:
+def _missing(missing: list[tuple[str, list[Mapping[Key, Missing]]]]) -> Iterator[Sample]:
     """Yield each reason once; a quantity that this GPU has not is one line, not one a part."""
-    for label, rounds in missing.items():
+    for label, rounds in missing:
         for labels in {_reason(label, key, why) for one in rounds for key, why in one.items()}:
-            yield Sample(_MISSING.name, labels, 1)
+            yield _MISSING.name, labels, 1
 
 
 def _reason(label: str, key: Key, why: Missing) -> tuple[str, ...]:

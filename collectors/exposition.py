@@ -5,9 +5,8 @@ same a second ago. Here the library makes a series' text once; after that only t
 A property test holds the bytes equal to the library's own.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from prometheus_client import generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -31,12 +30,20 @@ class Family:
     counter: bool = False
 
 
-class Sample(NamedTuple):
-    """One value of one series; `labels` are the values of the family's labels, in their order."""
+Series = tuple[str, tuple[str, ...]]  # name of the family; values of its labels, in their order
+Sample = tuple[str, tuple[str, ...], float]
 
-    family: str
-    labels: tuple[str, ...]
-    value: float
+
+class Plan:
+    """Series in their final order with all their text; only the numbers are still to come."""
+
+    def __init__(self, starts: list[tuple[str, int]]) -> None:
+        """Take each line up to its number, heads included, and the place of its number."""
+        self._starts = starts
+
+    def write(self, numbers: Sequence[float]) -> bytes:
+        """Return the text with the numbers of the series, in the order in which those were planned."""
+        return "".join([f"{start}{_NUMBER(numbers[place])}\n" for start, place in self._starts]).encode()
 
 
 class Exposition:
@@ -47,7 +54,7 @@ class Exposition:
         self._families = {family.name: family for family in families}
         self._heads = {name: _head(family) for name, family in self._families.items()}
         self._order = {name: place for place, name in enumerate(self._families)}
-        self._series: dict[tuple[str, tuple[str, ...]], str] = {}
+        self._known: dict[Series, str] = {}
 
     def write(self, samples: Iterable[Sample]) -> bytes:
         """Return whole families in the table's order, series in the order of their text.
@@ -57,22 +64,30 @@ class Exposition:
         Raises:
             KeyError: If a sample's family is not in the table.
         """
-        found: dict[str, list[str]] = {}
-        known = self._series
-        for name, labels, value in samples:
-            start = known.get((name, labels)) or self._start(name, labels)
-            found.setdefault(name, []).append(f"{start}{_NUMBER(value)}\n")
-        parts: list[str] = []
-        for name in sorted(found, key=self._order.__getitem__):
-            parts.append(self._heads[name])
-            parts.extend(sorted(found[name]))
-        return "".join(parts).encode()
+        found = list(samples)
+        return self.plan([(name, labels) for name, labels, _ in found]).write([value for *_, value in found])
 
-    def _start(self, name: str, labels: tuple[str, ...]) -> str:
-        if len(self._series) >= limits.SERIES_KEPT:  # labels that never come back
-            self._series.clear()
-        made = start(self._families[name], labels)
-        self._series[name, labels] = made
+    def plan(self, series: Sequence[Series]) -> Plan:
+        """Return the text of series, to be written again and again with new numbers.
+
+        Raises:
+            KeyError: If a family is not in the table.
+        """
+        order, told = self._order, set()
+        lines = sorted((order[one[0]], self._start(one), one[0], place) for place, one in enumerate(series))
+        starts = []
+        for _, line, name, place in lines:
+            starts.append((line if name in told else self._heads[name] + line, place))
+            told.add(name)
+        return Plan(starts)
+
+    def _start(self, series: Series) -> str:
+        known = self._known.get(series)
+        if known is not None:
+            return known
+        if len(self._known) >= limits.SERIES_KEPT:  # labels that never come back
+            self._known.clear()
+        made = self._known[series] = start(self._families[series[0]], series[1])
         return made
 
 

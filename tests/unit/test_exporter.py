@@ -249,3 +249,34 @@ def test_before_the_first_open_only_the_agent_speaks() -> None:
 
     assert _render(shown)["threenines_agent_driver_up"] == 0
     assert Exporter(shown, dcgm=DcgmNames("host")).live(0) == (0, 0)
+
+
+def test_a_health_that_changes_in_place_is_seen() -> None:
+    """What is compared with the last scrape is a copy, not the thing itself."""
+    shown = full()
+    exporter = Exporter(shown)
+    exporter.render(0)
+    shown.health["GPU-0"] = "down"
+
+    assert series(exporter.render(0).decode())['threenines_gpu_health{gpu="0",state="down"}'] == 1
+
+
+def test_parts_that_come_and_go_take_their_series_with_them() -> None:
+    """Text that was planned for other series is not used for these."""
+    shown = full()
+    exporter = Exporter(shown)
+    whole = exporter.render(0)
+    few = {key: 2.0 for key in values(Round.LINKS) if not isinstance(key, Part) or key.label < "1"}
+    put(shown, "GPU-1", Round.LINKS, few, {})
+    less = exporter.render(0)
+    put(shown, "GPU-1", Round.LINKS, values(Round.LINKS), {})
+
+    assert less == Exporter(shown_with(few)).render(0)
+    assert exporter.render(0) == whole
+
+
+def shown_with(links: dict[Key, float]) -> Shown:
+    """Return a full tray whose second GPU answers only this of its links."""
+    shown = full()
+    put(shown, "GPU-1", Round.LINKS, links, {})
+    return shown
