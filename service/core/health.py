@@ -59,6 +59,8 @@ CAUSES: dict[str, Health | None] = {
     "gpu:unavailable": Health.DOWN,  # driver event 0x4000
     "gpu:poison": Health.DOWN,  # driver event 0x2000, fatal poison
     "gpu:dead": Health.DOWN,  # a person or an import says so, no code known
+    "gpu:silent_corruption": Health.DEGRADED,  # wrong results, every value healthy: found by tests only
+    "gpu:slow": Health.DEGRADED,  # slower than its neighbours, nothing said why
     # What the driver asks for (field 230)
     "recovery:reset_gpu": Health.DOWN,
     "recovery:reboot_node": Health.DOWN,

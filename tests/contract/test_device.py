@@ -11,12 +11,12 @@ import pytest
 from collectors.catalogue import Quantity, Round, of_round, quantity_of
 from collectors.clock import SystemClock
 from collectors.device import Access, Device, DeviceEventKind, FabricState, Missing
-from collectors.faults import Fault
 from collectors.isolated import IsolatedDevice
 from collectors.mock import MockDevice
 from collectors.nvml import NvmlDevice
 from collectors.racks import World
 from collectors.scenario import load
+from collectors.simulation.faults import Fault
 from service.core.errors import DeviceGone, DriverUnavailable
 from service.core.limits import DAY_MS
 from service.core.model import Span
