@@ -191,14 +191,13 @@ def _spread(
     positions = chance.sample(range(size), min(count, size)) if what.spread else list(range(size))
     stages = _variant(chance, what)
     lengths = [_part(chance, stage, ()).length_ms for stage in stages]
-    hit = [members[position] for position in positions if position < len(members)]
-    for order, rack in enumerate(hit):
+    for order, position in enumerate(positions):
         start_ms = at_ms + order * what.stagger_ms
-        if start_ms >= site.accepted.get(rack, start_ms):
-            yield Incident(start_ms, name, _parts(site, stages, lengths, [rack]))
-    beside = [rack for rack in members if rack not in hit]
-    if hit and beside and any(stage.wide for stage in stages):
-        wide = [stage for stage in stages if stage.wide]
+        if position < len(members) and start_ms >= site.accepted.get(members[position], start_ms):
+            yield Incident(start_ms, name, _parts(site, stages, lengths, [members[position]]))
+    beside = [rack for position, rack in enumerate(members) if position not in positions]
+    wide = [stage for stage in stages if stage.wide]
+    if beside and wide:
         yield Incident(at_ms, name, _parts(site, wide, lengths, beside))
 
 
