@@ -45,9 +45,9 @@ class Site:
         found: list[str] = json.loads(text)["data"]
         return found
 
-    def ask(self, promql: str) -> list[dict[str, Any]]:
-        """Return the answer to a panel's query, as soon as there is one."""
-        wait_for(promql, lambda: bool(self.prometheus.query(promql)), 30)
+    def ask(self, promql: str, lines: int) -> list[dict[str, Any]]:
+        """Return the answer to a panel's query, as soon as it has so many lines."""
+        wait_for(promql, lambda: len(self.prometheus.query(promql)) == lines, 40)
         return self.prometheus.query(promql)
 
     def stop(self) -> None:
@@ -68,10 +68,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_each_panel_has_every_gpu(site: Site, family: str) -> None:
     """With instance and gpu chosen through the dashboard's variables, each panel draws four lines."""
-    site.ask(family)
+    site.ask(family, 4)
     instances, gpus = site.values("instance", family), site.values("gpu", family)
     chosen = f'{family}{{instance=~"{"|".join(instances)}", gpu=~"{"|".join(gpus)}"}}'
-    found = site.ask(chosen)
+    found = site.ask(chosen, 4)
 
     assert instances == [f"127.0.0.1:{site.port}"]
     assert gpus == ["0", "1", "2", "3"]
@@ -82,8 +82,8 @@ def test_each_panel_has_every_gpu(site: Site, family: str) -> None:
 def test_gauges_of_the_whole_node_have_data(site: Site) -> None:
     """Mean temperature and total power, as the two gauges ask for them, in Celsius and watts."""
     chosen = f'{{instance=~"127.0.0.1:{site.port}", gpu=~".*"}}'
-    celsius = float(site.ask(f"avg(DCGM_FI_DEV_GPU_TEMP{chosen})")[0]["value"][1])
-    watts = float(site.ask(f"sum(DCGM_FI_DEV_POWER_USAGE{chosen})")[0]["value"][1])
+    celsius = float(site.ask(f"avg(DCGM_FI_DEV_GPU_TEMP{chosen})", 1)[0]["value"][1])
+    watts = float(site.ask(f"sum(DCGM_FI_DEV_POWER_USAGE{chosen})", 1)[0]["value"][1])
 
     assert 20 < celsius < 100
     assert 4 * 100 < watts < 4 * 1_400
@@ -92,15 +92,15 @@ def test_gauges_of_the_whole_node_have_data(site: Site) -> None:
 @pytest.mark.parametrize("family", LATER)
 def test_later_revisions_select_by_host(site: Site, family: str) -> None:
     """Newer revisions group by `Hostname` and take the host from its label values."""
-    site.ask(family)
-    found = site.ask(f'max({family}{{Hostname=~"{platform.node()}", gpu=~".*"}}) by (Hostname, gpu)')
+    site.ask(family, 4)
+    found = site.ask(f'max({family}{{Hostname=~"{platform.node()}", gpu=~".*"}}) by (Hostname, gpu)', 4)
 
     assert site.values("Hostname", family) == [platform.node()]
-    assert len(found) == 4
+    assert sorted(one["metric"]["gpu"] for one in found) == ["0", "1", "2", "3"]
 
 
 def test_clocks_scale_to_hertz(site: Site) -> None:
     """The clock panel multiplies megahertz by a million: a GB300 runs between 0.1 and 3 GHz."""
-    hertz = [float(one["value"][1]) for one in site.ask("DCGM_FI_DEV_SM_CLOCK * 1000000")]
+    hertz = [float(one["value"][1]) for one in site.ask("DCGM_FI_DEV_SM_CLOCK * 1000000", 4)]
 
     assert all(1e8 < one < 3e9 for one in hertz)
