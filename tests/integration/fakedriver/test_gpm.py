@@ -120,3 +120,45 @@ say([[n.nvmlGpmQueryDeviceSupport(h).isSupportedDevice, code(sample, h)] for h i
     )
 
     assert result == [[1, 0], [0, 3], 25]
+
+
+def test_gpm_samples_do_not_outlive_the_driver(driver: FakeDriver) -> None:
+    """Counters begin again with a reload, so a sample from before it fits none from after it."""
+    source = (
+        GPM_SOURCE
+        + """
+a = sample(hs[0])
+say(0)
+hear()
+n.nvmlInit()
+n.nvmlShutdown()
+stale = code(sample, hs[0])
+n.nvmlShutdown()
+n.nvmlInit()
+say([stale, code(metrics, a, sample(handles()[0]), 1)])
+"""
+    )
+
+    with Program(driver, source) as program:
+        program.hear()
+        driver.reload()
+        driver.advance(1)
+        program.go_on()
+        result = program.hear()
+
+    assert result == [Return.UNINITIALIZED, Return.INVALID_ARGUMENT]
+
+
+def test_gpm_values_may_be_beyond_physics(driver: FakeDriver) -> None:
+    """More than all of the time, or less than none of it, is passed on as a driver at fault would."""
+    driver.set_gpm(0, 2, 250.0)
+    driver.set_gpm(0, 10, -5.0)
+    source = GPM_SOURCE + "a = sample(hs[0]); say(0); hear(); say(metrics(a, sample(hs[0]), 2, 10))"
+
+    with Program(driver, source) as program:
+        program.hear()
+        driver.advance(100)
+        program.go_on()
+        result = program.hear()
+
+    assert [value for _, value in result] == pytest.approx([250, -5], rel=0.01)
