@@ -1,30 +1,31 @@
 """The agent: device to spool to bus, run by run, through driver reloads and full disks."""
 
-import json
-import queue
 import threading
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import structlog
 
+from collectors.absence import Absence, Opening
 from collectors.catalogue import Quantity
+from collectors.census import Census
 from collectors.clock import Anchor, HostBoot, new_run
-from collectors.device import Device, DeviceEventKind, GpuIdentity, Inventory
+from collectors.device import Device, DeviceEvent, DeviceEventKind, Inventory
+from collectors.keeper import Keeper, gap_of
 from collectors.narrator import Narrator, Speaker
 from collectors.sender import Sender
+from collectors.settling import Memory, Settled, unseen
 from collectors.shown import Shown
-from collectors.spool import DiskSpool, LostRange, Record, Spool, SpoolFull
+from collectors.spool import DiskSpool, Spool
+from collectors.supervision import Stillness, judge, retry_ms
 from collectors.watch import Gone, Heard, Seen, Surveyed, Watch
 from service.core import limits
-from service.core.errors import DriverUnavailable, SpoolError
-from service.core.events import Fact, GpuPlaced, NodeObserved, NodeReading, SpoolGap
+from service.core.errors import DriverUnavailable
+from service.core.events import Fact, GpuPlaced, NodeReading
 from service.core.ports import Clock, Publisher
 from service.core.wire import encode
 
 log = structlog.get_logger(__name__)
 READING_MS = 10_000
-TICK_MS = 250
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,30 +42,36 @@ class AgentSettings:
     heartbeat_ms: int = limits.HEARTBEAT_MS
 
 
-@dataclass(slots=True)
-class _Lost:
-    """Facts that the full spool did not take, to be told when there is room."""
-
-    facts: int = 0
-    from_ms: int | None = None
-    to_ms: int | None = None
-    reason: str = ""
-
-
 class Agent:
     """Runs until `stop`; `run` is the loop of one thread, the caller's."""
 
     def __init__(
-        self, settings: AgentSettings, device: Device, spool: Spool, bus: Publisher, clock: Clock, boot: HostBoot
+        self,
+        settings: AgentSettings,
+        device: Device,
+        spool: Spool,
+        bus: Publisher,
+        clock: Clock,
+        boot: HostBoot,
+        *,
+        counter: Device | None = None,
     ) -> None:
-        """Prepare; nothing is opened yet."""
+        """Prepare; nothing is opened yet. `counter` is opened now and then to count the GPUs afresh."""
         self._settings, self._device, self._spool, self._clock = settings, device, spool, clock
         self._boot = boot
         self._lock = threading.Lock()
         self._sender = Sender(spool, bus, settings.node, self._lock)
+        self._keeper = Keeper(spool, self._lock, clock, self._sender.wake)
+        disk = spool if isinstance(spool, DiskSpool) else None
+        self._memory = Memory(disk.directory / "inventory.json" if disk else None)
+        self._damaged = disk.lost if disk else []
+        self._census = Census(counter, clock)
         self._stop = threading.Event()
-        self._lost = _Lost()
         self._reading_sent_ms = 0
+        self._in_vain = 0  # replacements of the collector since the whole tray last answered
+        self._tried: frozenset[str] = frozenset()  # GPUs for whose sake the device was opened anew
+        self._stillness = Stillness()
+        self._brief = 0  # lives of the collector in a row that ended soon
         self.shown = Shown()
 
     def stop(self) -> None:
@@ -72,109 +79,196 @@ class Agent:
         self._stop.set()
 
     def run(self) -> None:
-        """Watch until stopped; each pass is one life of the driver or one run."""
+        """Watch until stopped; each pass is one life of the driver or of its collector."""
         self._sender.start()
-        lost = self._spool.lost if isinstance(self._spool, DiskSpool) else []
+        self._census.start()
+        gone: Gone | None = None
         try:
             while not self._stop.is_set():
-                inventory = self._open()
-                if inventory is not None:
-                    self._live(inventory, lost)
-                    lost = []
+                settled = self._connect(gone)
+                gone = self._live(settled) if settled is not None else None
         finally:
+            self._census.stop()
             self._device.close()
             self._sender.drain(2.0)
             self._sender.stop()
             with self._lock:
                 self._spool.close()
 
-    def _open(self) -> Inventory | None:
-        try:
-            inventory = self._device.open()
-        except DriverUnavailable as error:
-            self.shown.driver_up = False
-            log.warning("driver_unavailable", cause=error.cause, error=str(error))
-            self._stop.wait(limits.DRIVER_RETRY_MS / 1000)
-            return None
-        self.shown.opened(inventory)
-        return inventory
+    # Without a driver
 
-    def _live(self, inventory: Inventory, lost: list[LostRange]) -> None:
-        inventory, missing = self._settled(inventory)
-        self.shown.inventory, self.shown.absent = inventory, missing
-        gpus = tuple(gpu.uuid for gpu in inventory.gpus)
-        watch = Watch(self._device, gpus, self._clock, interval_ms=self._settings.interval_ms)
+    def _connect(self, gone: Gone | None) -> Settled | None:
+        """Open the device; while it does not come up, tell why. None when stopped meanwhile."""
+        cause = gone.cause if gone is not None else "agent:unreadable"
+        absence = Absence(self._begin_unseen, self._clock, cause)
+        if gone is not None:
+            self._rest(absence, retry_ms(max(self._brief - 1, 0), cause="agent:collector_lost"))
+        failures = 0
+        while not self._stop.is_set():
+            found = self._open(absence)
+            if isinstance(found, Settled):
+                absence.end()
+                return found
+            if found is not None:
+                self._note_unavailable(absence, found)
+                self._rest(absence, retry_ms(failures, cause=found.cause))
+                failures += 1
+        absence.stop()
+        return None
+
+    def _open(self, absence: Absence) -> Settled | DriverUnavailable | None:
+        opening = Opening(self._device)
+        waited_ms = 0
+        while not opening.is_done(limits.AGENT_TICK_MS / 1000):
+            waited_ms += limits.AGENT_TICK_MS
+            if self._stop.is_set():
+                self._device.close()
+                opening.join()
+                return None
+            if waited_ms > limits.CALL_DEADLINE_MS:
+                absence.wait()
+        if not isinstance(opening.result, Inventory):
+            return opening.result
+        settled = self._memory.settle(opening.result)
+        self.shown.refused = settled.refused
+        for one in settled.refused:
+            log.error("gpu_refused", uuid=one.uuid, reason=one.reason)
+        if settled.inventory.gpus or not settled.missing:
+            return settled
+        return DriverUnavailable("gpu:missing", "the driver shows none of the GPUs that were here")
+
+    def _note_unavailable(self, absence: Absence, error: DriverUnavailable) -> None:
+        self.shown.driver_up = False
+        log.warning("driver_unavailable", cause=error.cause, error=str(error))
+        narrator = absence.tell(error.cause, str(error))
+        self.shown.inventory = self.shown.inventory or narrator.inventory
+        self.shown.health = {gpu: _word(look) for gpu, look in narrator.looks().items()}
+
+    def _rest(self, absence: Absence, wait_ms: int) -> None:
+        """Wait before the next attempt, and tell so when it is long."""
+        until_ms = self._clock.monotonic_ms() + wait_ms
+        while not self._stop.is_set() and (left_ms := until_ms - self._clock.monotonic_ms()) > 0:
+            self._stop.wait(min(left_ms, limits.AGENT_TICK_MS) / 1000)
+            if wait_ms > limits.AGENT_TICK_MS:
+                absence.wait()
+
+    def _begin_unseen(self) -> tuple[Narrator, Anchor]:
+        return self._begin(unseen(self._memory.recall()), ())
+
+    # With a driver
+
+    def _live(self, settled: Settled) -> Gone | None:
+        """Watch one opened device until it goes or the agent stops."""
+        self._show(settled)
+        gpus = tuple(gpu.uuid for gpu in settled.inventory.gpus)
+        watch = Watch(
+            self._device,
+            gpus,
+            self._clock,
+            interval_ms=self._settings.interval_ms,
+            deadline_ms=limits.CALL_DEADLINE_MS,
+        )
+        began_ms, gone = self._clock.monotonic_ms(), None
         watch.start()
         try:
-            gone = False
-            while not self._stop.is_set() and not gone:  # a new run when the wall clock jumped
-                gone = self._one_run(inventory, watch, missing, lost)
-                lost = []
+            while not self._stop.is_set() and gone is None:  # a new run when the wall clock jumped
+                gone = self._one_run(settled, watch)
         finally:
+            if gone is not None:
+                self._device.close()  # releases workers that hang
             watch.stop()
             self._device.close()
-        self.shown.reopened += 1
+        self._note_end(began_ms, gone)
+        return gone
 
-    def _one_run(
-        self, inventory: Inventory, watch: Watch, missing: tuple[GpuPlaced, ...], lost: list[LostRange]
-    ) -> bool:
-        """Tell one run; return whether it ended because the driver went away."""
-        anchor = Anchor.take(self._clock)
-        narrator = self._narrator(inventory, anchor, missing)
-        narrator.start(anchor.wall_ms, anchor.mono_ms)
-        for one in lost:
-            gap = SpoolGap(
-                lost_run=one.run,
-                facts=one.last_seq - one.first_seq + 1,
-                reason="damaged on disk",
-                first_seq=one.first_seq,
-                last_seq=one.last_seq,
-            )
-            narrator.tell(gap, anchor.wall_ms, anchor.mono_ms)
+    def _show(self, settled: Settled) -> None:
+        self._stillness = Stillness()
+        self.shown.opened(settled.inventory)
+        self.shown.absent = settled.missing
+
+    def _note_end(self, began_ms: int, gone: Gone | None) -> None:
+        self.shown.readings, self.shown.surveys = {}, {}  # what was good is not live any more
+        self.shown.overdue = ()
+        self.shown.reopened += 1
+        if gone is None:
+            return
+        self.shown.driver_up = False
+        lost = gone.cause in {"agent:collector_lost", "driver:hung", "agent:hung_call"}
+        self.shown.collector_restarts += lost
+        is_brief = self._clock.monotonic_ms() - began_ms < limits.COLLECTOR_RETRY_MAX_MS
+        self._brief = self._brief + 1 if lost and is_brief else 0
+
+    def _one_run(self, settled: Settled, watch: Watch) -> Gone | None:
+        """Tell one run; return why the device is gone, or None when the clock jumped or the agent stops."""
+        narrator, anchor = self._begin(settled.inventory, settled.missing)
         while not self._stop.is_set():
-            gone = self._step(narrator, anchor, watch)
+            gone = self._step(settled, narrator, anchor, watch)
             if gone is not None:
                 self._after_gone(narrator, anchor, gone)
-                return True
+                return gone
             if anchor.drift_ms(self._clock) > limits.REANCHOR_MS:
                 log.warning("wall_clock_moved", drift_ms=anchor.drift_ms(self._clock))
                 narrator.flush(self._clock.monotonic_ms(), force=True)
-                return False
+                return None
         now_ms = self._clock.monotonic_ms()
         narrator.stop("stopped", anchor.at(now_ms), now_ms)
-        return False
+        return None
 
-    def _step(self, narrator: Narrator, anchor: Anchor, watch: Watch) -> Gone | None:
-        """Take in what the workers saw since the last step; return Gone when the driver went."""
-        sights = []
-        try:
-            sights.append(watch.sights.get(timeout=TICK_MS / 1000))
-            while True:
-                sights.append(watch.sights.get_nowait())
-        except queue.Empty:
-            pass
-        for sight in sights:
-            if isinstance(sight, Gone):
-                return sight
-            self._take(narrator, anchor, sight)
+    def _step(self, settled: Settled, narrator: Narrator, anchor: Anchor, watch: Watch) -> Gone | None:
+        """Take in what the workers saw since the last step; return Gone when the device is to be opened anew."""
+        gone = self._take_all(narrator, anchor, watch)
         now_ms = self._clock.monotonic_ms()
-        self.shown.overdue = watch.overdue()
-        for gpu in self.shown.overdue:
-            narrator.blind(gpu, anchor.at(now_ms), "agent:hung_call")
-        self._tell_lost(narrator, anchor, now_ms)
+        gone = gone or self._supervise(settled, narrator, anchor, watch.hanging())
+        self._keeper.tell_lost(narrator, anchor.at(now_ms), now_ms)
         narrator.flush(now_ms)
         self.shown.health = {gpu: _word(look) for gpu, look in narrator.looks().items()}
+        self.shown.gpu_frozen = self._stillness.frozen()
         self._send_reading(anchor, now_ms)
-        with self._lock:
-            self._spool.flush() if now_ms % limits.SPOOL_FSYNC_MS < TICK_MS else None
-        return None
+        self._keeper.sync(now_ms)
+        return gone
+
+    def _take_all(self, narrator: Narrator, anchor: Anchor, watch: Watch) -> Gone | None:
+        gone = None
+        for sight in watch.take():
+            if isinstance(sight, Gone):
+                gone = gone or sight
+            else:
+                self._take(narrator, anchor, sight)
+        return gone
+
+    def _supervise(self, settled: Settled, narrator: Narrator, anchor: Anchor, hanging: dict[str, int]) -> Gone | None:
+        """Judge calls that hang and GPUs that came; return Gone when the collector is to be replaced."""
+        now_ms = self._clock.monotonic_ms()
+        polled = {gpu.uuid for gpu in settled.inventory.gpus}
+        self.shown.overdue = tuple(hanging)
+        self._census.hurry(is_short=bool(hanging or settled.missing))
+        came = self._census.newest.gpus - polled - {one.uuid for one in settled.refused}
+        if came - self._tried:
+            self._tried |= came
+            return Gone(now_ms, f"new on this tray: {', '.join(sorted(came))}", "agent:edge")
+        if not hanging:
+            self._in_vain = 0 if polled <= self.shown.readings.keys() else self._in_vain
+            return None
+        verdict = judge(hanging, len(polled), in_vain=self._in_vain, answers_elsewhere=self._counted(hanging, now_ms))
+        for gpu in hanging:
+            narrator.blind(gpu, anchor.at(now_ms), verdict.cause)
+        if not verdict.replace:
+            return None
+        self._in_vain += 1
+        return Gone(now_ms, f"hung for {max(hanging.values())} ms: {', '.join(hanging)}", verdict.cause)
+
+    def _counted(self, hanging: dict[str, int], now_ms: int) -> bool:
+        """Return whether the census reached, since they hang, the GPUs that hang."""
+        count = self._census.newest
+        return all(gpu in count.gpus and count.began_ms > now_ms - ms for gpu, ms in hanging.items())
 
     def _take(self, narrator: Narrator, anchor: Anchor, sight: Seen | Surveyed | Heard) -> None:
         at_ms = anchor.at(sight.mono_ms)
         if isinstance(sight, Heard):
-            if sight.event.kind is DeviceEventKind.XID and sight.event.gpu is not None:
-                self.shown.heard_xid(sight.event.gpu, sight.event.data, at_ms)
-            narrator.event(sight.event, at_ms, sight.mono_ms)
+            event = self._believed(sight.event)
+            if event.kind is DeviceEventKind.XID and event.gpu is not None:
+                self.shown.heard_xid(event.gpu, event.data, at_ms)
+            narrator.event(event, at_ms, sight.mono_ms)
             return
         if isinstance(sight, Surveyed):
             self.shown.surveyed(sight.survey, sight.mono_ms)
@@ -182,16 +276,30 @@ class Agent:
         gpu = sight.reading.gpu
         self.shown.readings[gpu], self.shown.read_mono_ms[gpu] = sight.reading, sight.mono_ms
         self.shown.took_ms[gpu] = sight.took_ms
+        self._stillness.note(sight.reading)
         narrator.reading(sight.reading, at_ms, sight.mono_ms)
 
+    def _believed(self, event: DeviceEvent) -> DeviceEvent:
+        """Return an event as the node's when its GPU is none that is told of."""
+        known = self.shown.inventory.gpus if self.shown.inventory is not None else ()
+        return event if event.gpu in {gpu.uuid for gpu in known} else replace(event, gpu=None)
+
     def _after_gone(self, narrator: Narrator, anchor: Anchor, gone: Gone) -> None:
-        log.warning("driver_gone", text=gone.text)
-        self.shown.driver_up = False
+        log.warning("device_gone", cause=gone.cause, text=gone.text)
         at_ms = anchor.at(gone.mono_ms)
-        for gpu in self.shown.readings:
-            narrator.blind(gpu, at_ms, "driver:reloaded")
+        if gone.cause != "agent:edge":  # opened anew by our own choice: what was decided stands
+            for gpu in narrator.inventory.gpus:
+                narrator.blind(gpu.uuid, at_ms, gone.cause)
         narrator.flush(gone.mono_ms, force=True)
-        self._stop.wait(0.2)
+
+    def _begin(self, inventory: Inventory, missing: tuple[GpuPlaced, ...]) -> tuple[Narrator, Anchor]:
+        anchor = Anchor.take(self._clock)
+        narrator = self._narrator(inventory, anchor, missing)
+        narrator.start(anchor.wall_ms, anchor.mono_ms)
+        damaged, self._damaged = self._damaged, []
+        for one in damaged:
+            narrator.tell(gap_of(one), anchor.wall_ms, anchor.mono_ms)
+        return narrator, anchor
 
     def _narrator(self, inventory: Inventory, anchor: Anchor, missing: tuple[GpuPlaced, ...]) -> Narrator:
         it = self._settings
@@ -209,43 +317,9 @@ class Agent:
         return Narrator(speaker, inventory, self._write, heartbeat_ms=it.heartbeat_ms, missing=missing)
 
     def _write(self, fact: Fact, sync: bool) -> bool:  # noqa: FBT001 -- the narrator's port
-        record = Record(fact.run, fact.seq, encode(fact))
-        reserve = not isinstance(fact, NodeObserved) and isinstance(fact.event, SpoolGap)
-        try:
-            with self._lock:
-                self._spool.append(record, sync=sync, reserve=reserve)
-        except SpoolError as error:
-            self._note_lost(fact, error)
-            return False
-        self.shown.facts += 1
-        self._sender.wake()
-        return True
-
-    def _note_lost(self, fact: Fact, error: SpoolError) -> None:
-        from_ms, to_ms = (fact.from_ms, fact.to_ms) if isinstance(fact, NodeObserved) else (fact.at_ms, fact.at_ms)
-        if self._lost.facts == 0:
-            log.error("spool_refused", error=str(error))
-            self._lost = replace(
-                self._lost, from_ms=from_ms, reason="full" if isinstance(error, SpoolFull) else "failed"
-            )
-        self._lost.facts += 1
-        self._lost.to_ms = to_ms
-        self.shown.lost_facts += 1
-
-    def _tell_lost(self, narrator: Narrator, anchor: Anchor, now_ms: int) -> None:
-        lost, before = self._lost, narrator.seq
-        if lost.facts == 0:
-            return
-        gap = SpoolGap(
-            lost_run=narrator.speaker.run,
-            facts=lost.facts,
-            reason=lost.reason,
-            from_ms=lost.from_ms,
-            to_ms=lost.to_ms,
-        )
-        narrator.tell(gap, anchor.at(now_ms), now_ms)
-        if narrator.seq > before:
-            self._lost = _Lost()
+        kept = self._keeper.write(fact, sync)
+        self.shown.facts, self.shown.lost_facts = self._keeper.kept, self._keeper.lost
+        return kept
 
     def _send_reading(self, anchor: Anchor, now_ms: int) -> None:
         if now_ms - self._reading_sent_ms < READING_MS or not self.shown.readings:
@@ -267,47 +341,6 @@ class Agent:
             values=values,
         )
         self._sender.offer_reading(encode(reading))
-
-    def _settled(self, inventory: Inventory) -> tuple[Inventory, tuple[GpuPlaced, ...]]:
-        """Return the inventory at remembered positions, and the GPUs that are gone from it.
-
-        Positions count PCI addresses, so a GPU that is lost before the agent starts would
-        shift its neighbours; what sat where is remembered beside the spool.
-        """
-        if not isinstance(self._spool, DiskSpool):
-            return inventory, ()
-        path = self._spool.directory / "inventory.json"
-        known = _remembered(path)
-        gpus, absent = reseat(inventory.gpus, known)
-        remembered = {gpu.position: gpu.uuid for gpu in gpus} | absent
-        path.write_text(json.dumps(remembered))
-        missing = tuple(GpuPlaced(gpu=uuid, position=at) for at, uuid in sorted(absent.items()))
-        return replace(inventory, gpus=gpus), missing
-
-
-def reseat(gpus: tuple[GpuIdentity, ...], known: dict[int, str]) -> tuple[tuple[GpuIdentity, ...], dict[int, str]]:
-    """Return GPUs at the positions where they were known, new ones at free ones, and who is gone."""
-    position_of = {uuid: at for at, uuid in known.items()}
-    taken = {position_of[gpu.uuid] for gpu in gpus if gpu.uuid in position_of}
-    seated = []
-    for gpu in gpus:
-        if gpu.uuid in position_of:
-            seated.append(replace(gpu, position=position_of[gpu.uuid]))
-            continue
-        at = gpu.position if gpu.position not in taken else min(set(range(len(taken) + 1)) - taken)
-        taken.add(at)
-        seated.append(replace(gpu, position=at))
-    return tuple(seated), {at: uuid for at, uuid in known.items() if at not in taken}
-
-
-def _remembered(path: Path) -> dict[int, str]:
-    try:
-        return {int(at): str(uuid) for at, uuid in json.loads(path.read_text()).items()}
-    except FileNotFoundError:
-        return {}
-    except (ValueError, AttributeError) as error:
-        log.warning("inventory_file_damaged", path=str(path), error=str(error))
-        return {}
 
 
 def _word(look: object) -> str:

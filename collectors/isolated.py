@@ -99,6 +99,7 @@ class IsolatedDevice:
         self._events: _Channel | None = None
         self._gpus: dict[str, tuple[_Channel, Unpacker]] = {}
         self._left: list[subprocess.Popen[bytes]] = []
+        self._opening = threading.RLock()
 
     @property
     def pid(self) -> int | None:
@@ -112,21 +113,22 @@ class IsolatedDevice:
         return len(self._left)
 
     def open(self) -> Inventory:
-        """Start the process and take over what it found."""
-        self.close()
-        if self.left_behind >= limits.COLLECTORS_LEFT:
-            msg = f"{self.left_behind} collector processes cannot be killed: the driver hangs in the kernel; reboot"
-            raise DriverUnavailable("driver:hung", msg)
-        self._process, self._control = _start(self._kind)
-        try:
-            return self._take_over(self._control)
-        except (_Ended, FrameError) as error:
-            text = self._obituary(error)
+        """Start the process and take over what it found; another thread may break this off with `close`."""
+        with self._opening:
             self.close()
-            raise DriverUnavailable("agent:collector_lost", text) from error
-        except DriverUnavailable:
-            self.close()
-            raise
+            if self.left_behind >= limits.COLLECTORS_LEFT:
+                msg = f"{self.left_behind} collector processes cannot be killed: the driver hangs in the kernel; reboot"
+                raise DriverUnavailable("driver:hung", msg)
+            self._process, self._control = _start(self._kind)
+            try:
+                return self._take_over(self._control)
+            except (_Ended, FrameError) as error:
+                text = self._obituary(error)
+                self.close()
+                raise DriverUnavailable("agent:collector_lost", text) from error
+            except DriverUnavailable:
+                self.close()
+                raise
 
     def _take_over(self, control: socket.socket) -> Inventory:
         frame, self._channels = _first_frame(control, self._open_ms / 1000)
@@ -175,6 +177,14 @@ class IsolatedDevice:
 
     def close(self) -> None:
         """Ask the process to end, and kill it when it does not within the bound; idempotent."""
+        control = self._control
+        if control is not None:
+            with contextlib.suppress(OSError):
+                control.shutdown(socket.SHUT_RDWR)  # also wakes a thread that is opening
+        with self._opening:
+            self._close()
+
+    def _close(self) -> None:
         control, process = self._control, self._process
         self._control, self._process = None, None
         if control is not None:

@@ -102,6 +102,16 @@ class Narrator:
         track = self._tracks.get(gpu) or edges.begin(self._started_ms, edges.EDGE)
         self._step(gpu, edges.blind(track, at_ms, cause))
 
+    def account(self, gpu: str, at_ms: int, cause: str) -> None:
+        """Take in what is known of a GPU without a reading, at this instant: each word is a fact at once."""
+        look = edges.Look(health_of(cause), cause)
+        track = self._tracks.get(gpu)
+        if track is None:
+            self._begin(gpu, at_ms, look)
+            return
+        at_once = edges.Policy(confirm_down=1, confirm_up=1)
+        self._step(gpu, edges.read(track, at_ms, look, at_once))
+
     def event(self, event: DeviceEvent, at_ms: int, mono_ms: int) -> None:
         """Take in an announcement of the driver; an XID of a fault class cuts coverage at once."""
         if event.kind is DeviceEventKind.XID:

@@ -72,7 +72,7 @@ class Sender:
     def _run(self) -> None:
         failures = 0
         while not self._stop.is_set():
-            self._wake.wait(0.5)
+            self._wake.wait(self._patience())
             self._wake.clear()
             try:
                 self._send_all()
@@ -88,6 +88,11 @@ class Sender:
                     log.warning("bus_unavailable", error=str(error))
                 self._pause(min(limits.RESEND_MS * 2**failures // 8, limits.RESEND_MAX_MS))
                 self._sent.clear()
+
+    def _patience(self) -> float:
+        """Return how long nothing happens by itself: receipts that are due are asked for, else nobody is."""
+        is_owed = any(seq > self._acknowledged.get(run, 0) for run, seq in self._sent.items())
+        return 0.5 if is_owed else limits.RESEND_MAX_MS / 1000
 
     def _pause(self, up_to_ms: int) -> None:
         self._stop.wait(random.uniform(0.5, 1.0) * up_to_ms / 1000)  # noqa: S311 -- jitter, no secret

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from collectors.catalogue import Round
 from collectors.device import Inventory, Reading, Survey
+from collectors.settling import Refused
 from service.core.events import GpuPlaced
 
 
@@ -30,6 +31,9 @@ class Shown:
     reopened: int = 0
     facts: int = 0
     lost_facts: int = 0
+    collector_restarts: int = 0  # the collector process had to be replaced
+    gpu_frozen: tuple[str, ...] = ()  # every value of many readings identical: a collector that froze
+    refused: tuple[Refused, ...] = ()  # GPUs that the driver shows and that cannot be believed
 
     def opened(self, inventory: Inventory) -> None:
         """Begin a life of the driver: what the last one said is not live any more."""

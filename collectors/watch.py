@@ -1,15 +1,15 @@
 """One worker per GPU and one for the driver's events; nobody waits for anybody.
 
-What they see goes, stamped with the monotonic clock, into one bounded queue. A call that
-overruns its deadline is reported as overdue while it hangs; its tray-mates go on.
+What they see waits, stamped with the monotonic clock, in one bounded row. Whoever takes it is
+woken when the whole tray was read, or at once for what cannot wait. A call that overruns its
+deadline is reported as hanging; its tray-mates go on.
 """
 
-import queue
 import threading
 from dataclasses import dataclass
 
 from collectors.catalogue import Round
-from collectors.device import Device, DeviceEvent, Reading, Survey
+from collectors.device import Access, Device, DeviceEvent, Reading, Survey
 from service.core import limits
 from service.core.errors import DeviceError, DeviceGone
 from service.core.ports import Clock
@@ -42,10 +42,11 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """The driver was reloaded, or stopped answering as a whole."""
+    """The driver was reloaded, its collector died, or somebody decided to open it anew."""
 
     mono_ms: int
     text: str
+    cause: str = "driver:reloaded"
 
 
 SURVEY_MS = {
@@ -73,7 +74,10 @@ class Watch:
         self._interval_ms, self._deadline_ms = interval_ms, deadline_ms
         self._stop = threading.Event()
         self._began: dict[str, int | None] = dict.fromkeys(gpus)
-        self.sights: queue.Queue[Sight] = queue.Queue(limits.AGENT_QUEUE_ITEMS)
+        self._lock = threading.Lock()
+        self._bell = threading.Event()
+        self._row: list[Sight] = []
+        self._readings = 0  # in the row
         self.dropped = 0
         self._threads = [
             threading.Thread(target=self._poll, args=(gpu,), name=f"gpu-{number}", daemon=True)
@@ -92,11 +96,25 @@ class Watch:
         for thread in self._threads:
             thread.join(limits.EVENT_WAIT_MS / 1000 + 0.5)
 
-    def overdue(self) -> tuple[str, ...]:
-        """Return the GPUs whose call has been hanging beyond its deadline."""
+    def take(self) -> list[Sight]:
+        """Wait for a round of readings or for what is urgent, a tick at most; return all there is, in order."""
+        self._bell.wait(self._patience_ms() / 1000)
+        with self._lock:
+            self._bell.clear()
+            row, self._row, self._readings = self._row, [], 0
+        return row
+
+    def _patience_ms(self) -> int:
+        """Return how long nothing can be missed: no call that is under way becomes overdue before."""
+        now_ms = self._clock.monotonic_ms()
+        due = [at + self._deadline_ms + 1 - now_ms for at in list(self._began.values()) if at is not None]
+        return min((ms for ms in due if 0 < ms < limits.AGENT_TICK_MS), default=limits.AGENT_TICK_MS)
+
+    def hanging(self) -> dict[str, int]:
+        """Return for how long, ms, each GPU hangs whose call is beyond its deadline."""
         now_ms = self._clock.monotonic_ms()
         began = list(self._began.items())
-        return tuple(gpu for gpu, at in began if at is not None and now_ms - at > self._deadline_ms)
+        return {gpu: now_ms - at for gpu, at in began if at is not None and now_ms - at > self._deadline_ms}
 
     def _poll(self, gpu: str) -> None:
         due_ms = self._clock.monotonic_ms()
@@ -106,7 +124,7 @@ class Watch:
                 began_ms = self._read(gpu)
                 self._survey(gpu, surveys_due_ms)
             except (DeviceError, KeyError) as error:
-                self._put(Gone(self._clock.monotonic_ms(), str(error)))
+                self._put(_gone(self._clock.monotonic_ms(), error))
                 return
             finally:
                 self._began[gpu] = None
@@ -134,14 +152,28 @@ class Watch:
             try:
                 events = self._device.wait_events(limits.EVENT_WAIT_MS)
             except DeviceGone as error:
-                self._put(Gone(self._clock.monotonic_ms(), str(error)))
+                self._put(_gone(self._clock.monotonic_ms(), error))
                 return
             now_ms = self._clock.monotonic_ms()
             for event in events:
                 self._put(Heard(now_ms, event))
 
     def _put(self, sight: Sight) -> None:
-        try:
-            self.sights.put_nowait(sight)
-        except queue.Full:  # the agent loop is stuck; what is lost shows as missing coverage
-            self.dropped += 1
+        with self._lock:
+            if len(self._row) >= limits.AGENT_QUEUE_ITEMS and not isinstance(sight, Gone):
+                self.dropped += 1  # the agent loop is stuck; what is lost shows as missing coverage
+                return
+            self._row.append(sight)
+            self._readings += isinstance(sight, Seen)
+            if self._readings >= len(self._began) or _is_urgent(sight):
+                self._bell.set()
+
+
+def _is_urgent(sight: Sight) -> bool:
+    if isinstance(sight, Seen):
+        return sight.reading.access is not Access.OK or bool(sight.reading.recovery_action)
+    return not isinstance(sight, Surveyed)
+
+
+def _gone(mono_ms: int, error: DeviceError | KeyError) -> Gone:
+    return Gone(mono_ms, str(error), error.cause if isinstance(error, DeviceGone) else "agent:unreadable")

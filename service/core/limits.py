@@ -25,6 +25,7 @@ CONFIRM_UP_READINGS = 3  # a GPU that flickers is not back
 TIE_BREAK_MS = 10 * SECOND_MS  # how long the driver may take to name its recovery action after an XID
 REANCHOR_MS = 250  # wall clock against monotonic clock; beyond it a new run begins
 DRIVER_RETRY_MS = 5 * SECOND_MS
+DRIVER_RETRY_MAX_MS = 20 * SECOND_MS  # evidence that there is no driver must not become silence
 EVENT_WAIT_MS = 500
 AGENT_QUEUE_ITEMS = 4_096  # readings and events between the workers and the agent loop
 AGENT_TICK_MS = SECOND_MS  # the loop looks for overdue calls at least this often
@@ -112,6 +113,7 @@ CONTRACT_BYTES = 4 * 1024 * 1024
 CONTRACT_PLACES = 1_000_000
 
 assert CALL_DEADLINE_MS > POLL_INTERVAL_MS  # noqa: S101 -- a relation between our own constants
+assert DRIVER_RETRY_MAX_MS < GRACE_MS  # noqa: S101
 assert DRIVER_HUNG_MS > 2 * CALL_DEADLINE_MS  # noqa: S101
 assert GPU_HUNG_MS > DRIVER_HUNG_MS  # noqa: S101
 assert GRACE_MS >= 6 * HEARTBEAT_MS  # noqa: S101
