@@ -55,6 +55,7 @@ def agent(
     from collectors.agent import Agent, AgentSettings
     from collectors.clock import SystemClock, host_boot
     from collectors.exporter import Exporter
+    from collectors.isolated import IsolatedDevice
     from collectors.spool import DiskSpool
     from collectors.web_pages import serve as serve_pages
     from service.bus.http import HttpPublisher
@@ -77,7 +78,8 @@ def agent(
         heartbeat_ms=heartbeat_ms,
     )
     publisher = HttpPublisher(to, token=secret(token_file), ca_file=ca_file)
-    running = Agent(settings, device, DiskSpool(spool), publisher, clock, host_boot())
+    counter = IsolatedDevice() if mock is None else None
+    running = Agent(settings, device, DiskSpool(spool), publisher, clock, host_boot(), counter=counter)
     exporter = Exporter(running.shown, interval_ms=interval_ms, dcgm=names)
     _, end_metrics = serve_pages(exporter, clock, host, port, guard)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -115,9 +117,9 @@ def _dcgm_names(label: str) -> "DcgmNames":
 
 def _device(mock: str | None, node: str, now_ms: int) -> tuple["Device", int]:
     if mock is None:
-        from collectors.nvml import NvmlDevice
+        from collectors.isolated import IsolatedDevice
 
-        return NvmlDevice(), 0
+        return IsolatedDevice(), 0
     from collectors.clock import SystemClock
     from collectors.mock import MockDevice
     from collectors.racks import World
