@@ -27,26 +27,26 @@ class Absence:
         """Take the cause that held when the driver was last seen."""
         self._begin, self._clock = begin, clock
         self._run: tuple[Narrator, Anchor] | None = None
-        self._cause = cause
+        self.cause = cause  # told last
 
     def tell(self, cause: str, text: str) -> Narrator:
         """Take in that the driver was asked now, in vain."""
         narrator, anchor = self._current()
         now_ms = self._clock.monotonic_ms()
         self._account(narrator, anchor.at(now_ms), cause)
-        if cause != self._cause:
-            self._cause = cause
+        if cause != self.cause:
+            self.cause = cause
             narrator.tell(DriverReloaded(text=f"{cause}: {text}"[: limits.REASON_LENGTH]), anchor.at(now_ms), now_ms)
         narrator.flush(now_ms)
         return narrator
 
     def wait(self) -> None:
         """Take in that time passed without a question."""
-        if health_of(self._cause) is not None:
+        if health_of(self.cause) is not None:
             return
         narrator, anchor = self._current()
         now_ms = self._clock.monotonic_ms()
-        self._account(narrator, anchor.at(now_ms), self._cause)
+        self._account(narrator, anchor.at(now_ms), self.cause)
         narrator.flush(now_ms)
 
     def end(self) -> None:

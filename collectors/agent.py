@@ -139,7 +139,8 @@ class Agent:
 
     def _note_unavailable(self, absence: Absence, error: DriverUnavailable) -> None:
         self.shown.driver_up = False
-        log.warning("driver_unavailable", cause=error.cause, error=str(error))
+        if error.cause != absence.cause:
+            log.warning("driver_unavailable", cause=error.cause, error=str(error))
         narrator = absence.tell(error.cause, str(error))
         self.shown.inventory = self.shown.inventory or narrator.inventory
         self.shown.health = {gpu: _word(look) for gpu, look in narrator.looks().items()}
