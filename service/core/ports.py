@@ -4,12 +4,15 @@ Each port has one contract test suite that runs over every implementation. The d
 `collectors.device`: only agents know devices.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from service.core.facts import Fact, Progress
-from service.core.wire import Batch, Receipt
+if TYPE_CHECKING:  # an agent's collector process takes the clock from here, and has no use for the wire's 4 MiB
+    from service.core.facts import Fact, Progress
+    from service.core.wire import Batch, Receipt
 
 
 class Clock(Protocol):
