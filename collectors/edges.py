@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from service.core import limits
 from service.core.health import Health, health_of
-from service.core.xid import XidClass, classify
+from service.core.xid import takes_down
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Track:
 
     `decided_ms` is the end of decided coverage; `look` the health that holds there. A pending
     change began with the reading at `pending_from_ms` and has `streak` equal readings so far.
-    `xid` is an open fault that only evidence closes; it was raised at `fault_ms`.
+    `fault` is what an event said that only evidence closes; it was raised at `fault_ms`.
     """
 
     decided_ms: int
@@ -62,7 +62,7 @@ class Track:
     pending: Look | None = None
     pending_from_ms: int = 0
     streak: int = 0
-    xid: int | None = None
+    fault: Look | None = None
     fault_ms: int = 0
 
 
@@ -106,12 +106,22 @@ def _worse(look: Look) -> bool:
     return look.health in {Health.DOWN, Health.DEGRADED}
 
 
+_RANK = {None: 0, Health.UP: 1, Health.DEGRADED: 2, Health.DOWN: 3}
+
+
+def _outranks(look: Look, other: Look) -> bool:
+    return _RANK[look.health] > _RANK[other.health]
+
+
 def _with_fault(track: Track, at_ms: int, look: Look, policy: Policy) -> Look:
-    """Hold an open XID against good readings until the driver has had time to name an action."""
-    if track.xid is not None and look.health is Health.UP and at_ms < track.fault_ms + policy.tie_break_ms:
-        return Look(Health.DOWN, f"xid:{track.xid}")
-    if track.xid is not None and look.health in {Health.DOWN, None}:
-        return Look(Health.DOWN, f"xid:{track.xid}")  # the first cause of an outage names it
+    """Hold an open fault against better readings until the driver has had time to name an action."""
+    fault = track.fault
+    if fault is None:
+        return look
+    if at_ms < track.fault_ms + policy.tie_break_ms and _outranks(fault, look):
+        return fault
+    if look.health is fault.health or (look.health is None and fault.health is Health.DOWN):
+        return fault  # the first cause of an outage names it
     return look
 
 
@@ -139,37 +149,63 @@ def _confirm(track: Track, at_ms: int, look: Look) -> Step:
             not_before_ms=edge_ms,
             pending=None,
             streak=0,
-            xid=None if recovered else track.xid,
+            fault=None if recovered else track.fault,
         ),
         tuple(pieces),
     )
 
 
 def blind(track: Track, at_ms: int, cause: str) -> Step:
-    """Take in that the GPU could not be read up to now: unknown since the last good reading."""
+    """Take in that the GPU could not be read up to now: unknown since the last good reading.
+
+    A GPU that an event took down stays down: silence is no recovery.
+    """
     look = Look(health_of(cause), cause)
+    if track.fault is not None and track.fault.health is Health.DOWN and track.look.health is Health.DOWN:
+        look = track.look
     pieces = (Piece(track.decided_ms, at_ms, look),) if at_ms > track.decided_ms else ()
     return replace(track, decided_ms=max(at_ms, track.decided_ms), pending=None, streak=0), pieces
 
 
 def xid(track: Track, at_ms: int, code: int) -> Step:
     """Take in an XID: a fault class takes the GPU down at once, exactly; others change nothing."""
-    if classify(code) not in {XidClass.GPU_RESET, XidClass.NODE_REBOOT, XidClass.HARDWARE}:
+    if not takes_down(code):
         return track, ()
-    down = Look(Health.DOWN, f"xid:{code}")
-    if track.look.health is Health.DOWN:
-        return replace(track, xid=track.xid if track.xid is not None else code, fault_ms=at_ms), ()
-    if track.pending is not None and _worse(track.pending):  # the suspicion is confirmed by the event
+    return fault(track, at_ms, Look(Health.DOWN, f"xid:{code}"))
+
+
+def fault(track: Track, at_ms: int, look: Look) -> Step:
+    """Take in an event that by itself says how the GPU is, from this instant on, without confirmation."""
+    if not _outranks(look, track.look):  # as bad already: the first cause names it
+        kept = track.fault if track.fault is not None and not _outranks(look, track.fault) else look
+        return replace(track, fault=kept, fault_ms=at_ms), ()
+    pending = track.pending
+    if pending is not None and pending.health is look.health:  # the suspicion is confirmed by the event
         edge = Piece(track.decided_ms, track.pending_from_ms, EDGE)
         begun = Track(
             decided_ms=track.pending_from_ms,
-            look=down,
+            look=look,
             not_before_ms=track.decided_ms,
-            xid=code,
+            fault=look,
             fault_ms=at_ms,
         )
         return begun, (edge,) if edge.to_ms > edge.from_ms else ()
     at_ms = max(at_ms, track.decided_ms)
-    kept = Piece(track.decided_ms, at_ms, track.look, track.not_before_ms)
-    begun = Track(decided_ms=at_ms, look=down, xid=code, fault_ms=at_ms)
-    return begun, (kept,) if at_ms > track.decided_ms else ()
+    begun = Track(decided_ms=at_ms, look=look, fault=look, fault_ms=at_ms)
+    return begun, _up_to(track, at_ms)
+
+
+def _up_to(track: Track, at_ms: int) -> tuple[Piece, ...]:
+    """Return what may be claimed of the time between the last decision and an event."""
+    claimed = [Piece(track.decided_ms, at_ms, track.look, track.not_before_ms)]
+    if track.pending is not None:  # a suspicion of something else: its time is nobody's
+        start_ms = min(track.pending_from_ms, at_ms)
+        claimed = [Piece(track.decided_ms, start_ms, EDGE), Piece(start_ms, at_ms, SUSPECT)]
+    return tuple(piece for piece in claimed if piece.to_ms > piece.from_ms)
+
+
+def release(track: Track, causes: frozenset[str]) -> Track:
+    """Let good readings count at once again when an open fault turned out to be one of lesser causes."""
+    if track.fault is None or track.fault.cause not in causes:
+        return track
+    return replace(track, fault=None)

@@ -1,8 +1,11 @@
-"""What a reading says of a GPU's health: one ordered list of rules, the first that fits decides."""
+"""What a reading says of a GPU's health: a list of rules; the worst that fits decides, the first among equals."""
 
+from collections.abc import Iterator
+
+from collectors.catalogue import Part, Quantity
 from collectors.device import Access, FabricState, Reading
 from collectors.edges import UP, Look
-from service.core.health import health_of
+from service.core.health import Health, health_of
 
 # Field 230. 5 is read as the IMEX domain only from CUDA 13.3 on; before, it asks for some reset.
 _ACTIONS = {
@@ -49,5 +52,37 @@ def action_cause(action: int | None, cuda_version: int) -> str | None:
 
 def look(reading: Reading, cuda_version: int) -> Look:
     """Return the health that a reading proves, with its cause."""
-    cause = _ACCESS[reading.access] or action_cause(reading.recovery_action, cuda_version) or _FABRIC[reading.fabric]
-    return UP if cause is None else Look(health_of(cause), cause)
+    causes = [cause for cause in _causes(reading, cuda_version) if cause is not None]
+    if not causes:
+        return UP
+    down = (cause for cause in causes if health_of(cause) is Health.DOWN)
+    cause = causes[0] if reading.access is Access.FAILED else next(down, causes[0])
+    return Look(health_of(cause), cause)
+
+
+def _causes(reading: Reading, cuda_version: int) -> Iterator[str | None]:
+    """Yield what a reading shows, the more telling first."""
+    yield _ACCESS[reading.access]
+    yield action_cause(reading.recovery_action, cuda_version)
+    yield "memory:remap_failed" if reading.values.get(Quantity.REMAP_FAILED) == 1 else None
+    yield _FABRIC[reading.fabric]
+    yield "nvlink:link_down" if _link_down(reading) else None
+    yield "memory:remap_pending" if reading.values.get(Quantity.REMAP_PENDING) == 1 else None
+    for reason, cause in _SLOWDOWNS:
+        yield cause if reading.values.get(reason) == 1 else None
+
+
+_SLOWDOWNS = (
+    (Part(Quantity.CLOCK_EVENT, "hw_power_brake"), "slowdown:power_brake"),
+    (Part(Quantity.CLOCK_EVENT, "hw_thermal"), "slowdown:thermal"),
+    (Part(Quantity.CLOCK_EVENT, "sw_thermal"), "slowdown:thermal"),
+)
+_LINKS = tuple(Part(Quantity.NVLINK_STATE, str(link)) for link in range(18))
+_LINK_DOWN = frozenset({0, 3})  # inactive, or active without traffic; 2 is asleep and wakes by itself
+
+
+def _link_down(reading: Reading) -> bool:
+    """Return whether a link is down; a GPU without a fabric has links that lead nowhere."""
+    if reading.fabric is FabricState.UNSUPPORTED:
+        return False
+    return any(reading.values.get(link) in _LINK_DOWN for link in _LINKS)

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from collectors import edges
 from collectors.device import DeviceEvent, DeviceEventKind, Inventory, Reading
 from collectors.judgement import look as judge
+from collectors.kernel_lines import Notice
 from collectors.observer import Observer
+from collectors.witnesses import CONTAINED_CAUSES, Ruling, Witnesses
 from service.core import limits
 from service.core.events import (
     CleanStop,
@@ -19,13 +21,14 @@ from service.core.events import (
     DriverReloaded,
     Fact,
     GpuPlaced,
+    KernelLine,
     NodeEvent,
     NodeObserved,
     RecoveryActionChanged,
     RunStarted,
     XidRaised,
 )
-from service.core.health import health_of
+from service.core.health import Health, health_of
 
 Write = Callable[[Fact, bool], bool]  # a fact, and whether it must be on disk at once; kept?
 
@@ -55,6 +58,7 @@ class Narrator:
     policy: edges.Policy = field(default_factory=edges.Policy)
     heartbeat_ms: int = limits.HEARTBEAT_MS
     missing: tuple[GpuPlaced, ...] = ()  # expected on this tray, and not in the inventory
+    witnesses: Witnesses = field(default_factory=Witnesses)  # outlive a run
     seq: int = 0
     _tracks: dict[str, edges.Track] = field(default_factory=dict)
     _actions: dict[str, int] = field(default_factory=dict)
@@ -64,6 +68,8 @@ class Narrator:
     def start(self, at_ms: int, mono_ms: int) -> None:
         """Announce the run and its inventory."""
         self._started_ms = at_ms
+        self.witnesses.driver_version = self.inventory.driver_version
+        self.witnesses.cuda_version = self.inventory.cuda_version
         placed = tuple(GpuPlaced(gpu=gpu.uuid, position=gpu.position, module=gpu.module) for gpu in self.inventory.gpus)
         started = RunStarted(
             tray=self.speaker.tray,
@@ -86,6 +92,8 @@ class Narrator:
         """Take in a reading of a GPU of the inventory."""
         self._note_action(reading, at_ms, mono_ms)
         look = judge(reading, self.inventory.cuda_version)
+        if look.health is Health.UP:
+            self.witnesses.healthy(reading.gpu, at_ms)
         track = self._tracks.get(reading.gpu)
         if track is None:  # the first reading: what was before it in this run is not covered
             self._begin(reading.gpu, at_ms, look)
@@ -113,17 +121,40 @@ class Narrator:
         self._step(gpu, edges.read(track, at_ms, look, at_once))
 
     def event(self, event: DeviceEvent, at_ms: int, mono_ms: int) -> None:
-        """Take in an announcement of the driver; an XID of a fault class cuts coverage at once."""
-        if event.kind is DeviceEventKind.XID:
-            self._tell(XidRaised(xid=event.data), event.gpu, at_ms, mono_ms)
-            track = self._tracks.get(event.gpu or "")
-            if event.gpu is not None and track is not None:
-                self._step(event.gpu, edges.xid(track, at_ms, event.data))
-        elif event.kind is DeviceEventKind.OTHER:
-            detail = DriverEvent(event_type=event.event_type, data=event.data)
-            self._tell(detail, event.gpu, at_ms, mono_ms)
-        else:
+        """Take in an announcement of the driver; one that says how a GPU is cuts its coverage at once."""
+        if event.kind in {DeviceEventKind.DRIVER_BOUND, DeviceEventKind.DRIVER_UNBOUND}:
             self._tell(DriverReloaded(text=event.kind.value), None, at_ms, mono_ms)
+            return
+        gpu, is_xid = event.gpu or "", event.kind is DeviceEventKind.XID
+        ruling = self.witnesses.event(gpu, event.data, at_ms) if is_xid else self.witnesses.other(gpu, event, at_ms)
+        if ruling.tell and is_xid:
+            self._tell(XidRaised(xid=event.data), event.gpu, at_ms, mono_ms)
+        elif ruling.tell:
+            self._tell(DriverEvent(event_type=event.event_type, data=event.data), event.gpu, at_ms, mono_ms)
+        self._follow(gpu, ruling, at_ms)
+
+    def overheard(self, gpu: str, notice: Notice, seq: int, at_ms: int, mono_ms: int) -> None:
+        """Take in a line of the kernel log that concerns a GPU.
+
+        A line from before this run is recorded and counted; how the GPU is now, readings say.
+        """
+        ruling = self.witnesses.line(gpu, notice, at_ms)
+        if ruling.tell and ruling.news and notice.code is not None:
+            self._tell(_xid_of(notice, notice.code, ruling, seq), gpu, at_ms, mono_ms)
+        elif ruling.tell:
+            self._tell(KernelLine(text=notice.text), gpu, at_ms, mono_ms)
+        if at_ms >= self._started_ms:
+            self._follow(gpu, ruling, at_ms)
+
+    def _follow(self, gpu: str, ruling: Ruling, at_ms: int) -> None:
+        """Move a GPU's coverage by what a witness's record says of it."""
+        track = self._tracks.get(gpu)
+        if track is None:
+            return
+        if ruling.contained:
+            self._tracks[gpu] = edges.release(track, CONTAINED_CAUSES)
+        if ruling.look is not None:
+            self._step(gpu, edges.fault(track, at_ms, ruling.look))
 
     def tell(self, detail: Detail, at_ms: int, mono_ms: int) -> None:
         """Write an event that concerns the node as a whole."""
@@ -177,6 +208,7 @@ class Narrator:
             self._tell(RecoveryActionChanged(action=action), reading.gpu, at_ms, mono_ms)
         if action is not None:
             self._actions[reading.gpu] = action
+            self.witnesses.named(reading.gpu, at_ms, action)
 
     def _step(self, gpu: str, step: edges.Step) -> None:
         self._tracks[gpu], pieces = step
@@ -207,3 +239,18 @@ class Narrator:
         """Give a number only to what was kept, so that numbers have no gaps."""
         if self.write(fact, sync):
             self.seq += 1
+
+
+def _xid_of(notice: Notice, code: int, ruling: Ruling, seq: int) -> XidRaised:
+    detail = notice.detail
+    if detail is None:
+        return XidRaised(xid=code, source="kernel", kernel_seq=seq)
+    return XidRaised(
+        xid=code,
+        source="kernel",
+        sub_unit=detail.sub_unit,
+        link=detail.link,
+        outcome=ruling.outcome,
+        injected=detail.injected,
+        kernel_seq=seq,
+    )
