@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import structlog
 
@@ -9,8 +10,10 @@ from collectors.absence import Absence, Opening
 from collectors.catalogue import Quantity
 from collectors.census import Census
 from collectors.clock import Anchor, HostBoot, new_run
-from collectors.device import Device, DeviceEvent, DeviceEventKind, Inventory
+from collectors.device import Device, DeviceEvent, Inventory
+from collectors.ear import Ear
 from collectors.keeper import Keeper, gap_of
+from collectors.kernel_log import Overheard
 from collectors.narrator import Narrator, Speaker
 from collectors.sender import Sender
 from collectors.settling import Memory, Settled, unseen
@@ -18,6 +21,7 @@ from collectors.shown import Shown
 from collectors.spool import DiskSpool, Spool
 from collectors.supervision import Stillness, judge, retry_ms
 from collectors.watch import Gone, Heard, Seen, Surveyed, Watch
+from collectors.witnesses import asks_for_a_reading
 from service.core import limits
 from service.core.errors import DriverUnavailable
 from service.core.events import Fact, GpuPlaced, NodeReading
@@ -55,8 +59,20 @@ class Agent:
         boot: HostBoot,
         *,
         counter: Device | None = None,
+        kernel_log: Path | None = None,
     ) -> None:
-        """Prepare; nothing is opened yet. `counter` is opened now and then to count the GPUs afresh."""
+        """Prepare; nothing is opened yet.
+
+        Args:
+            settings: Where this agent stands.
+            device: The tray.
+            spool: Keeps facts until a receipt covers them.
+            bus: Takes them to the service.
+            clock: The agent's time.
+            boot: Which boot of the host this is.
+            counter: Opened now and then to count the GPUs afresh.
+            kernel_log: Without one, that witness is down.
+        """
         self._settings, self._device, self._spool, self._clock = settings, device, spool, clock
         self._boot = boot
         self._lock = threading.Lock()
@@ -73,6 +89,7 @@ class Agent:
         self._stillness = Stillness()
         self._brief = 0  # lives of the collector in a row that ended soon
         self.shown = Shown()
+        self._ear = Ear(clock, boot.boot, kernel_log, disk.directory if disk else None)
 
     def stop(self) -> None:
         """Ask the loop to end with a clean stop; safe from a signal handler."""
@@ -82,6 +99,7 @@ class Agent:
         """Watch until stopped; each pass is one life of the driver or of its collector."""
         self._sender.start()
         self._census.start()
+        self._ear.start()
         gone: Gone | None = None
         try:
             while not self._stop.is_set():
@@ -89,6 +107,7 @@ class Agent:
                 gone = self._live(settled) if settled is not None else None
         finally:
             self._census.stop()
+            self._ear.stop()
             self._device.close()
             self._sender.drain(2.0)
             self._sender.stop()
@@ -144,6 +163,7 @@ class Agent:
         narrator = absence.tell(error.cause, str(error))
         self.shown.inventory = self.shown.inventory or narrator.inventory
         self.shown.health = {gpu: _word(look) for gpu, look in narrator.looks().items()}
+        self._ear.show(self.shown)
 
     def _rest(self, absence: Absence, wait_ms: int) -> None:
         """Wait before the next attempt, and tell so when it is long."""
@@ -171,10 +191,12 @@ class Agent:
         )
         began_ms, gone = self._clock.monotonic_ms(), None
         watch.start()
+        self._ear.attach(watch, settled.inventory)
         try:
             while not self._stop.is_set() and gone is None:  # a new run when the wall clock jumped
                 gone = self._one_run(settled, watch)
         finally:
+            self._ear.detach()
             if gone is not None:
                 self._device.close()  # releases workers that hang
             watch.stop()
@@ -217,6 +239,7 @@ class Agent:
 
     def _step(self, settled: Settled, narrator: Narrator, anchor: Anchor, watch: Watch) -> Gone | None:
         """Take in what the workers saw since the last step; return Gone when the device is to be opened anew."""
+        cursor = self._ear.cursor()
         gone = self._take_all(narrator, anchor, watch)
         now_ms = self._clock.monotonic_ms()
         gone = gone or self._supervise(settled, narrator, anchor, watch.hanging())
@@ -224,6 +247,8 @@ class Agent:
         narrator.flush(now_ms)
         self.shown.health = {gpu: _word(look) for gpu, look in narrator.looks().items()}
         self.shown.gpu_frozen = self._stillness.frozen()
+        self._ear.taken(cursor, now_ms)
+        self._ear.show(self.shown)
         self._send_reading(anchor, now_ms)
         self._keeper.sync(now_ms)
         return gone
@@ -234,7 +259,7 @@ class Agent:
             if isinstance(sight, Gone):
                 gone = gone or sight
             else:
-                self._take(narrator, anchor, sight)
+                self._take(narrator, anchor, watch, sight)
         return gone
 
     def _supervise(self, settled: Settled, narrator: Narrator, anchor: Anchor, hanging: dict[str, int]) -> Gone | None:
@@ -263,22 +288,34 @@ class Agent:
         count = self._census.newest
         return all(gpu in count.gpus and count.began_ms > now_ms - ms for gpu, ms in hanging.items())
 
-    def _take(self, narrator: Narrator, anchor: Anchor, sight: Seen | Surveyed | Heard) -> None:
+    def _take(
+        self, narrator: Narrator, anchor: Anchor, watch: Watch, sight: Seen | Surveyed | Heard | Overheard
+    ) -> None:
         at_ms = anchor.at(sight.mono_ms)
         if isinstance(sight, Heard):
             event = self._believed(sight.event)
-            if event.kind is DeviceEventKind.XID and event.gpu is not None:
-                self.shown.heard_xid(event.gpu, event.data, at_ms)
             narrator.event(event, at_ms, sight.mono_ms)
-            return
-        if isinstance(sight, Surveyed):
+            if event.gpu is not None and asks_for_a_reading(event):
+                watch.poke(event.gpu)
+        elif isinstance(sight, Overheard):
+            self._take_line(narrator, watch, sight, at_ms)
+        elif isinstance(sight, Surveyed):
             self.shown.surveyed(sight.survey, sight.mono_ms)
+        else:
+            self._take_reading(narrator, sight, at_ms)
+
+    def _take_line(self, narrator: Narrator, watch: Watch, heard: Overheard, at_ms: int) -> None:
+        gpu = self._ear.gpu_of(heard.notice)
+        if gpu is None:
             return
-        gpu = sight.reading.gpu
-        self.shown.readings[gpu], self.shown.read_mono_ms[gpu] = sight.reading, sight.mono_ms
-        self.shown.took_ms[gpu] = sight.took_ms
-        self._stillness.note(sight.reading)
-        narrator.reading(sight.reading, at_ms, sight.mono_ms)
+        narrator.overheard(gpu, heard.notice, heard.seq, at_ms, heard.mono_ms)
+        if asks_for_a_reading(heard.notice):
+            watch.poke(gpu)
+
+    def _take_reading(self, narrator: Narrator, seen: Seen, at_ms: int) -> None:
+        self.shown.read(seen.reading, seen.mono_ms, seen.took_ms)
+        self._stillness.note(seen.reading)
+        narrator.reading(seen.reading, at_ms, seen.mono_ms)
 
     def _believed(self, event: DeviceEvent) -> DeviceEvent:
         """Return an event as the node's when its GPU is none that is told of."""
@@ -315,7 +352,14 @@ class Agent:
             run=new_run(anchor.wall_ms),
             version=it.version,
         )
-        return Narrator(speaker, inventory, self._write, heartbeat_ms=it.heartbeat_ms, missing=missing)
+        return Narrator(
+            speaker,
+            inventory,
+            self._write,
+            heartbeat_ms=it.heartbeat_ms,
+            missing=missing,
+            witnesses=self._ear.witnesses,
+        )
 
     def _write(self, fact: Fact, sync: bool) -> bool:  # noqa: FBT001 -- the narrator's port
         kept = self._keeper.write(fact, sync)

@@ -257,8 +257,13 @@ class KernelLog:
             if notice is not None and self._folding.passes(notice, arrived_ms):
                 self._hear(Overheard(at_ms, header.seq, notice))
             elif notice is not None:
-                self.folded[notice.address, notice.code] += 1
+                self._fold(notice)
         self.cursor = header.seq
+
+    def _fold(self, notice: Notice) -> None:
+        key = (notice.address, notice.code)
+        room = key in self.folded or len(self.folded) < limits.KERNEL_FOLDED_KEYS
+        self.folded[key if room else ((0, 0, 0), None)] += 1
 
     def _in_order(self, header: Header) -> bool:
         """Return whether a record is new; count what is missing before it."""

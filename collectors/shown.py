@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from collectors.catalogue import Round
 from collectors.device import Inventory, Reading, Survey
 from collectors.settling import Refused
+from collectors.witnesses import FaultsShown
 from service.core.events import GpuPlaced
 
 
@@ -27,6 +28,7 @@ class Shown:
     overdue: tuple[str, ...] = ()
     xids: Counter[tuple[str, int]] = field(default_factory=Counter)
     xid_seen_ms: dict[tuple[str, int], int] = field(default_factory=dict)  # wall clock, of the newest
+    faults: FaultsShown = field(default_factory=FaultsShown)
     driver_up: bool = False
     reopened: int = 0
     facts: int = 0
@@ -41,12 +43,12 @@ class Shown:
         self.read_mono_ms, self.surveyed_mono_ms = {}, {}
         self.inventory, self.driver_up = inventory, True
 
+    def read(self, reading: Reading, mono_ms: int, took_ms: int) -> None:
+        """Take in a reading whose call began at a monotonic instant."""
+        gpu = reading.gpu
+        self.readings[gpu], self.read_mono_ms[gpu], self.took_ms[gpu] = reading, mono_ms, took_ms
+
     def surveyed(self, survey: Survey, mono_ms: int) -> None:
         """Take in a round of a GPU, collected at a monotonic instant."""
         self.surveys.setdefault(survey.gpu, {})[survey.round] = survey
         self.surveyed_mono_ms.setdefault(survey.gpu, {})[survey.round] = mono_ms
-
-    def heard_xid(self, gpu: str, code: int, at_ms: int) -> None:
-        """Count an XID that the driver raised at a wall-clock instant."""
-        self.xids[gpu, code] += 1
-        self.xid_seen_ms[gpu, code] = at_ms

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from collectors.catalogue import Round
 from collectors.device import Access, Device, DeviceEvent, Reading, Survey
+from collectors.kernel_log import Overheard
 from service.core import limits
 from service.core.errors import DeviceError, DeviceGone
 from service.core.ports import Clock
@@ -54,7 +55,7 @@ SURVEY_MS = {
     Round.LINKS: limits.LINKS_INTERVAL_MS,
     Round.DETAIL: limits.DETAIL_INTERVAL_MS,
 }
-Sight = Seen | Surveyed | Heard | Gone
+Sight = Seen | Surveyed | Heard | Gone | Overheard
 
 
 class Watch:
@@ -74,6 +75,8 @@ class Watch:
         self._interval_ms, self._deadline_ms = interval_ms, deadline_ms
         self._stop = threading.Event()
         self._began: dict[str, int | None] = dict.fromkeys(gpus)
+        self._pokes = {gpu: threading.Event() for gpu in gpus}
+        self._poked_until_ms: dict[str, int] = {}  # the turn before which a reading was asked for
         self._lock = threading.Lock()
         self._bell = threading.Event()
         self._row: list[Sight] = []
@@ -93,12 +96,27 @@ class Watch:
     def stop(self) -> None:
         """Ask the workers to end; one that hangs in the driver is left behind."""
         self._stop.set()
+        for poke in self._pokes.values():
+            poke.set()
         for thread in self._threads:
             thread.join(limits.EVENT_WAIT_MS / 1000 + 0.5)
+
+    def poke(self, gpu: str) -> None:
+        """Read a GPU now instead of at its next turn; at most one reading between two turns."""
+        if gpu in self._pokes:
+            self._pokes[gpu].set()
+
+    def tell(self, overheard: Overheard) -> None:
+        """Put what another witness heard into the row of sights."""
+        self._put(overheard)
 
     def take(self) -> list[Sight]:
         """Wait for a round of readings or for what is urgent, a tick at most; return all there is, in order."""
         self._bell.wait(self._patience_ms() / 1000)
+        return self.left()
+
+    def left(self) -> list[Sight]:
+        """Return, without waiting, what nobody took yet."""
         with self._lock:
             self._bell.clear()
             row, self._row, self._readings = self._row, [], 0
@@ -120,6 +138,7 @@ class Watch:
         due_ms = self._clock.monotonic_ms()
         surveys_due_ms = dict.fromkeys(SURVEY_MS, due_ms)
         while not self._stop.is_set():
+            self._pokes[gpu].clear()
             try:
                 began_ms = self._read(gpu)
                 self._survey(gpu, surveys_due_ms)
@@ -129,7 +148,22 @@ class Watch:
             finally:
                 self._began[gpu] = None
             due_ms = max(due_ms + self._interval_ms, began_ms)
+            if self._poked(gpu, due_ms):
+                due_ms -= self._interval_ms  # its turn is still to come
+
+    def _poked(self, gpu: str, due_ms: int) -> bool:
+        """Wait for a GPU's turn; return whether somebody asked for a reading before it."""
+        poke = self._pokes[gpu]
+        if self._stop.is_set():
+            return False
+        if due_ms <= self._poked_until_ms.get(gpu, due_ms - 1):  # once was asked already
             self._stop.wait(max(0, due_ms - self._clock.monotonic_ms()) / 1000)
+            return False
+        if not poke.wait(max(0, due_ms - self._clock.monotonic_ms()) / 1000) or self._stop.is_set():
+            return False
+        poke.clear()
+        self._poked_until_ms[gpu] = due_ms
+        return True
 
     def _read(self, gpu: str) -> int:
         self._began[gpu] = began_ms = self._clock.monotonic_ms()

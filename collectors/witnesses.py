@@ -5,8 +5,8 @@ and moves coverage. Nothing here waits, reads a clock or touches a disk.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Literal
 
 from collectors.device import DeviceEvent
@@ -210,11 +210,11 @@ class FaultsShown:
     says nothing.
     """
 
-    sources: MappingProxyType[str, bool] = MappingProxyType({"nvml": False, "kernel": False})
-    records: MappingProxyType[tuple[str, int], int] = MappingProxyType({})
-    folded: MappingProxyType[tuple[str, int], int] = MappingProxyType({})
-    injected: MappingProxyType[tuple[str, int], int] = MappingProxyType({})
-    incidents: MappingProxyType[str, int] = MappingProxyType({})
-    quarantined: MappingProxyType[str, int] = MappingProxyType({})
+    sources: Mapping[str, bool] = field(default_factory=lambda: {"nvml": False, "kernel": False})
+    records: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    folded: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    injected: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    incidents: Mapping[str, int] = field(default_factory=dict)
+    quarantined: Mapping[str, int] = field(default_factory=dict)
     lines_lost: int = 0
     untold: int = 0

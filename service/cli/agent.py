@@ -39,6 +39,7 @@ def agent(
     ] = "Hostname",
     token_file: Annotated[Path | None, typer.Option(help="File with this node's bearer token.")] = None,
     ca_file: Annotated[Path | None, typer.Option(help="Certificate authority of the service.")] = None,
+    kernel_log: Annotated[Path, typer.Option(help="Kernel log to hear faults from.")] = Path("/dev/kmsg"),
     mock: Annotated[str | None, typer.Option(help="Simulate: a scenario name or file instead of the driver.")] = None,
     interval_ms: Annotated[int, typer.Option(help="Poll interval.", min=100, max=60_000)] = 1_000,
     heartbeat_ms: Annotated[int, typer.Option(help="Longest observation while nothing changes.", min=500)] = 5_000,
@@ -79,7 +80,16 @@ def agent(
     )
     publisher = HttpPublisher(to, token=secret(token_file), ca_file=ca_file)
     counter = IsolatedDevice() if mock is None else None
-    running = Agent(settings, device, DiskSpool(spool), publisher, clock, host_boot(), counter=counter)
+    running = Agent(
+        settings,
+        device,
+        DiskSpool(spool),
+        publisher,
+        clock,
+        host_boot(),
+        counter=counter,
+        kernel_log=None if mock else kernel_log,
+    )
     exporter = Exporter(running.shown, interval_ms=interval_ms, dcgm=names)
     _, end_metrics = serve_pages(exporter, clock, host, port, guard)
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -67,6 +67,7 @@ KERNEL_LAGS = 64  # newest lines from which the kernel's clock is placed
 KERNEL_WAIT_MS = 250
 KERNEL_IDLE_MS = 50  # between two looks at the end of a plain file
 KERNEL_RETRY_MS = 30 * SECOND_MS
+KERNEL_FOLDED_KEYS = 4_096  # GPUs and codes whose folded lines are told apart
 KERNEL_EARLY_ITEMS = 256  # notices that wait while no driver is open
 XID_MAX = 65_535  # what the wire carries; the catalogue ends far below
 XID_WITNESS_MS = 2 * SECOND_MS  # two witnesses of one XID are this close
@@ -77,6 +78,8 @@ INCIDENT_STICKY_MS = 3 * HOUR_MS
 INCIDENT_CODES = 64  # codes told apart in one incident; a further one joins unnamed
 INCIDENTS_OPEN = 8  # per GPU: one for each sticky code, a lost smoothing, the newest, and room
 FAULTS_SAVE_MS = 5 * SECOND_MS  # XID counters are on disk at least this often
+LINES_SAVE_MS = 250  # after a line of the kernel log, so that a killed agent reads few of them twice
+TALLY_BYTES = 1024 * 1024  # 16 GPUs, every code, with room
 
 # Spool
 SPOOL_BYTES = 256 * 1024 * 1024  # about 35 days of one node at 5 s

@@ -1,0 +1,150 @@
+"""The agent's ear: the kernel log beside a watch, what all witnesses said, and its survival.
+
+Holds what outlives a run and a driver. `Shown` and the watch belong to the agent; this only
+reads the log's counters, keeps lines that come while no driver is open, and saves the tally.
+"""
+
+from collections import Counter, deque
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from collectors.device import Inventory
+from collectors.kernel_lines import Address, Notice, parse_address
+from collectors.kernel_log import KernelLog, Overheard
+from collectors.tally import Tally, load, save
+from collectors.watch import Watch
+from collectors.witnesses import FaultsShown, Witnesses
+from service.core import limits
+from service.core.ports import Clock
+
+log = structlog.get_logger(__name__)
+
+
+class Showing(Protocol):
+    """What the ear leaves for the node's `/metrics`."""
+
+    xids: Counter[tuple[str, int]]
+    xid_seen_ms: dict[tuple[str, int], int]
+    faults: FaultsShown
+
+
+class Ear:
+    """Hears the kernel log for the life of an agent."""
+
+    def __init__(self, clock: Clock, boot: str, kernel_log: Path | None, directory: Path | None) -> None:
+        """Take up what an earlier life left in a directory, if there is one."""
+        self._clock, self._boot = clock, boot
+        self._path = None if directory is None else directory / "tally.json"
+        kept = Tally() if self._path is None else load(self._path)
+        self.witnesses = Witnesses(xids=Counter(kept.xids), injected=Counter(kept.injected), seen_ms=dict(kept.seen_ms))
+        self._cursor = kept.cursor_of(boot)
+        self._log = None if kernel_log is None else KernelLog(clock, kernel_log, cursor=self._cursor)
+        self._watch: Watch | None = None
+        self._early: deque[Overheard] = deque(maxlen=limits.KERNEL_EARLY_ITEMS)
+        self._gpus: dict[Address, str] = {}
+        self._nvml = False
+        self._lines = 0  # told and counted
+        self._saved_ms = clock.monotonic_ms()
+        self._saved = self._marks()
+
+    def start(self) -> None:
+        """Begin to listen."""
+        if self._log is not None:
+            self._log.start(self._hear)
+
+    def stop(self) -> None:
+        """End, and save what was counted."""
+        if self._log is not None:
+            self._log.stop()
+        self._save()
+
+    def attach(self, watch: Watch, inventory: Inventory) -> None:
+        """Pass on what is heard, from now on and since there was nobody to hear it."""
+        addresses = {gpu.uuid: parse_address(gpu.pci_bus_id) for gpu in inventory.gpus}
+        self._gpus = {address: gpu for gpu, address in addresses.items() if address is not None}
+        self._nvml = any(inventory.event_types.values())
+        if self._log is not None:
+            self._log.addresses = frozenset(self._gpus)
+        self._watch = watch
+        while self._early:
+            watch.tell(self._early.popleft())
+
+    def detach(self) -> None:
+        """Keep what is heard until the next watch."""
+        watch, self._watch, self._nvml = self._watch, None, False
+        if watch is not None:
+            self.keep(watch.left())
+
+    def keep(self, sights: Iterable[object]) -> None:
+        """Keep the lines among sights that a watch left behind when the driver went."""
+        self._early.extend(sight for sight in sights if isinstance(sight, Overheard))
+
+    def gpu_of(self, notice: Notice) -> str | None:
+        """Return whose line it is; a line of nobody here is counted and dropped."""
+        gpu = self._gpus.get(notice.address)
+        self._lines += 1
+        if gpu is None:
+            self.witnesses.quarantined["unknown_address"] += 1
+        return gpu
+
+    def cursor(self) -> int | None:
+        """Return up to where the log has been handed on; read it before taking what it handed."""
+        return self._cursor if self._log is None else self._log.cursor
+
+    def taken(self, cursor: int | None, now_ms: int) -> None:
+        """Take note that everything up to a cursor is told and counted; save it when it is time.
+
+        Soon after a line, so that a killed agent does not tell it twice; otherwise rarely.
+        """
+        if not self._early:
+            self._cursor = cursor
+        marks = self._marks()
+        wait_ms = limits.FAULTS_SAVE_MS if marks[0] == self._saved[0] else limits.LINES_SAVE_MS
+        if marks != self._saved and now_ms - self._saved_ms >= wait_ms:
+            self._saved_ms = now_ms
+            self._save()
+
+    def show(self, shown: Showing) -> None:
+        """Leave copies for `/metrics`."""
+        it, heard = self.witnesses, self._log
+        shown.xids, shown.xid_seen_ms = Counter(it.xids), dict(it.seen_ms)
+        quarantined = it.quarantined if heard is None else it.quarantined + Counter(dict(heard.rejected))
+        folded = {} if heard is None else dict(heard.folded)
+        shown.faults = FaultsShown(
+            sources={"nvml": self._nvml, "kernel": heard is not None and heard.up},
+            records=dict(it.records),
+            folded={
+                (self._gpus[at], code): n for (at, code), n in folded.items() if code is not None and at in self._gpus
+            },
+            injected=dict(it.injected),
+            incidents=it.incidents(),
+            quarantined=dict(quarantined),
+            lines_lost=0 if heard is None else heard.lost,
+            untold=it.untold,
+        )
+
+    def _hear(self, overheard: Overheard) -> None:
+        watch = self._watch
+        if watch is None:
+            self._early.append(overheard)
+        else:
+            watch.tell(overheard)
+
+    def _marks(self) -> tuple[int, int, int | None]:
+        """Return what tells whether a save has news."""
+        it = self.witnesses
+        return self._lines, it.xids.total() + it.injected.total(), self._cursor
+
+    def _save(self) -> None:
+        if self._path is None:
+            return
+        it = self.witnesses
+        tally = Tally(xids=it.xids, injected=it.injected, seen_ms=it.seen_ms, boot=self._boot, cursor=self._cursor)
+        try:
+            save(self._path, tally)
+        except OSError as error:
+            log.warning("tally_not_saved", path=str(self._path), error=str(error))
+        self._saved = self._marks()
