@@ -121,6 +121,7 @@ class Ear:
             },
             injected=dict(it.injected),
             incidents=it.incidents(),
+            standing=it.standing(),
             quarantined=dict(quarantined),
             lines_lost=0 if heard is None else heard.lost,
             untold=it.untold,

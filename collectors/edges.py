@@ -176,10 +176,11 @@ def xid(track: Track, at_ms: int, code: int) -> Step:
 
 def fault(track: Track, at_ms: int, look: Look) -> Step:
     """Take in an event that by itself says how the GPU is, from this instant on, without confirmation."""
-    if not _outranks(look, track.look):  # as bad already: the first cause names it
+    pending = track.pending
+    relapse = pending is not None and look.health is track.look.health and _outranks(look, pending)
+    if not relapse and not _outranks(look, track.look):  # as bad already: the first cause names it
         kept = track.fault if track.fault is not None and not _outranks(look, track.fault) else look
         return replace(track, fault=kept, fault_ms=at_ms), ()
-    pending = track.pending
     if pending is not None and pending.health is look.health:  # the suspicion is confirmed by the event
         edge = Piece(track.decided_ms, track.pending_from_ms, EDGE)
         begun = Track(

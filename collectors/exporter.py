@@ -8,6 +8,7 @@ A round is written again only when a GPU was surveyed again, so a scrape costs w
 """
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
@@ -17,9 +18,10 @@ from collectors.device import Access, FabricState, GpuIdentity, Inventory, Missi
 from collectors.exposition import Exposition, Family, Plan, Sample, Series
 from collectors.shown import Shown
 from collectors.watch import SURVEY_MS
+from collectors.witnesses import FaultsShown
 from service.core import limits
 from service.core.health import State
-from service.core.xid import CLASS_OF, classify
+from service.core.xid import CLASS_OF, XidClass, classify
 
 PREFIX = "threenines_"
 _GPU = ("gpu",)
@@ -35,6 +37,7 @@ _OWN: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("agent_facts_lost_total", "Facts that the spool could not take; told to the service as a gap.", ()),
     ("agent_xid_source_up", "1 while this witness of XIDs can be heard; with none, no XID is no news.", ("source",)),
     ("agent_evidence_quarantined_total", "Lines and events that were not believed.", ("reason",)),
+    ("agent_xids_untold_total", "XIDs beyond what is told one by one; they are counted all the same.", ()),
     ("agent_kernel_lines_lost_total", "Records of the kernel log that were overwritten unread.", ()),
     ("agent_collector_restarts_total", "Times the collector process had to be replaced.", ()),
     ("agent_gpus_refused", "GPUs that the driver shows and that cannot be believed, by reason.", ("reason",)),
@@ -117,11 +120,13 @@ class Exporter:
         gpus = () if inventory is None else inventory.gpus
         live = [(gpu, self._live_of(gpu.uuid, mono_ms)) for gpu in gpus]
         yield self._states(live)
+        yield self._block("witnesses", (shown.faults,), lambda: _witnesses(shown.faults))
         if inventory is None:
             return
         xids, seen_ms = dict(shown.xids), dict(shown.xid_seen_ms)
         yield self._block("info", (inventory,), lambda: _info(inventory))
         yield self._block("xids", (inventory, xids, seen_ms), lambda: _xids(inventory, xids, seen_ms))
+        yield self._block("faults", (inventory, shown.faults), lambda: _faults(inventory, shown.faults))
         for one in Round:
             yield from self._round(inventory, one, [(gpu, said[one]) for gpu, said in live if one in said])
         missing = [(_label(gpu), [one.missing for one in said.values()]) for gpu, said in live]
@@ -135,7 +140,7 @@ class Exporter:
         verdicts = [
             (gpu, one.access, one.fabric, one.recovery_action) for gpu, one in readings if isinstance(one, Reading)
         ]
-        inputs = (verdicts, shown.absent, dict(shown.health), shown.overdue, shown.driver_up)
+        inputs = (verdicts, shown.absent, dict(shown.health), shown.overdue, shown.gpu_frozen, shown.driver_up)
         return self._block("states", inputs, lambda: _states(shown, [gpu for gpu, _ in live], verdicts))
 
     def _round(self, inventory: Inventory, one: Round, said: list[tuple[GpuIdentity, Collected]]) -> Iterator[bytes]:
@@ -191,6 +196,9 @@ def _ages(shown: Shown, mono_ms: int) -> Iterator[Sample]:
     yield _sample("agent_driver_opened_total", (), shown.reopened)
     yield _sample("agent_facts_total", (), shown.facts)
     yield _sample("agent_facts_lost_total", (), shown.lost_facts)
+    yield _sample("agent_collector_restarts_total", (), shown.collector_restarts)
+    for reason, count in sorted(Counter(one.reason for one in shown.refused).items()):
+        yield _sample("agent_gpus_refused", (reason,), count)
     for gpu in () if shown.inventory is None else shown.inventory.gpus:
         label, read_ms, took_ms = _label(gpu), shown.read_mono_ms.get(gpu.uuid), shown.took_ms.get(gpu.uuid)
         if read_ms is not None:
@@ -216,6 +224,7 @@ def _states(shown: Shown, gpus: list[GpuIdentity], verdicts: list[Verdict]) -> I
     for gpu in gpus:
         yield _sample("gpu_present", (_label(gpu),), 1)
         yield _sample("gpu_call_overdue", (_label(gpu),), gpu.uuid in shown.overdue)
+        yield _sample("gpu_frozen", (_label(gpu),), gpu.uuid in shown.gpu_frozen)
         yield from _health(shown, _label(gpu), gpu.uuid)
     for gpu, access, fabric, action in verdicts:
         yield from _set("gpu_access", _label(gpu), _ACCESSES, access.value)
@@ -247,6 +256,36 @@ def _info(inventory: Inventory) -> Iterator[Sample]:
 
 def _texts(*values: object) -> tuple[str, ...]:
     return tuple("" if value is None else str(value) for value in values)
+
+
+def _witnesses(faults: FaultsShown) -> Iterator[Sample]:
+    """Yield who can be heard, and what was not believed, not read or not told."""
+    yield _sample("agent_xids_untold_total", (), faults.untold)
+    yield _sample("agent_kernel_lines_lost_total", (), faults.lines_lost)
+    for source, up in faults.sources.items():
+        yield _sample("agent_xid_source_up", (source,), up)
+    for reason, count in faults.quarantined.items():
+        yield _sample("agent_evidence_quarantined_total", (reason,), count)
+
+
+_INCIDENT_CLASSES = (*sorted(one.value for one in XidClass), "suspicious")
+
+
+def _faults(inventory: Inventory, faults: FaultsShown) -> Iterator[Sample]:
+    """Yield each GPU's incidents, and by code what they are made of."""
+    label_of = {gpu.uuid: _label(gpu) for gpu in inventory.gpus}
+    for uuid, label in label_of.items():
+        yield _sample("gpu_incidents_total", (label,), faults.incidents.get(uuid, 0))
+        for kind in _INCIDENT_CLASSES:
+            yield _sample("gpu_incidents_open", (kind, label), faults.standing.get((uuid, kind), 0))
+    for name, counts in (
+        ("gpu_xid_records_total", faults.records),
+        ("gpu_xid_lines_folded_total", faults.folded),
+        ("gpu_xid_injected_total", faults.injected),
+    ):
+        for (uuid, code), count in counts.items():
+            if uuid in label_of:
+                yield _sample(name, (label_of[uuid], str(code)), count)
 
 
 def _xids(

@@ -36,6 +36,7 @@ log = structlog.get_logger(__name__)
 
 KMSG = Path("/dev/kmsg")
 _SEQ_JUMP = 2**32  # no kernel writes this much between two reads
+_SEQ_MAX = 2**53  # nor this much ever; the wire carries no more
 _PAIR_US = 1_000_000  # lines of one message are this close
 
 
@@ -268,7 +269,7 @@ class KernelLog:
     def _in_order(self, header: Header) -> bool:
         """Return whether a record is new; count what is missing before it."""
         last = self._seq
-        if last is not None and header.seq > last + _SEQ_JUMP:
+        if header.seq > min(_SEQ_MAX, _SEQ_MAX if last is None else last + _SEQ_JUMP):
             self.rejected["absurd_sequence"] += 1
             return False
         if last is not None and header.seq <= last:

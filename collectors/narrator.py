@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from collectors import edges
-from collectors.device import DeviceEvent, DeviceEventKind, Inventory, Reading
+from collectors.device import Access, DeviceEvent, DeviceEventKind, Inventory, Reading
 from collectors.judgement import look as judge
 from collectors.kernel_lines import Notice
 from collectors.observer import Observer
 from collectors.witnesses import CONTAINED_CAUSES, Ruling, Witnesses
 from service.core import limits
 from service.core.events import (
+    UNSTATED,
     CleanStop,
     Detail,
     DriverEvent,
@@ -62,6 +63,7 @@ class Narrator:
     seq: int = 0
     _tracks: dict[str, edges.Track] = field(default_factory=dict)
     _actions: dict[str, int] = field(default_factory=dict)
+    _demanded: set[str] = field(default_factory=set)  # GPUs that answer only that they want a reset
     _observer: Observer | None = None
     _started_ms: int = 0
 
@@ -90,6 +92,7 @@ class Narrator:
 
     def reading(self, reading: Reading, at_ms: int, mono_ms: int) -> None:
         """Take in a reading of a GPU of the inventory."""
+        self._note_reset(reading, at_ms)
         self._note_action(reading, at_ms, mono_ms)
         look = judge(reading, self.inventory.cuda_version)
         if look.health is Health.UP:
@@ -149,11 +152,10 @@ class Narrator:
     def _follow(self, gpu: str, ruling: Ruling, at_ms: int) -> None:
         """Move a GPU's coverage by what a witness's record says of it."""
         track = self._tracks.get(gpu)
-        if track is None:
-            return
-        if ruling.contained:
+        if track is not None and ruling.contained:
             self._tracks[gpu] = edges.release(track, CONTAINED_CAUSES)
-        if ruling.look is not None:
+        if ruling.look is not None and any(known.uuid == gpu for known in self.inventory.gpus):
+            track = track or edges.begin(self._started_ms, edges.EDGE)  # it was never read: hung, perhaps
             self._step(gpu, edges.fault(track, at_ms, ruling.look))
 
     def tell(self, detail: Detail, at_ms: int, mono_ms: int) -> None:
@@ -202,6 +204,14 @@ class Narrator:
         """Return the decided health of each GPU, for the node's metrics."""
         return {gpu: track.look for gpu, track in self._tracks.items()}
 
+    def _note_reset(self, reading: Reading, at_ms: int) -> None:
+        """A GPU that demanded a reset and answers again had one."""
+        if reading.access is Access.RESET_REQUIRED:
+            self._demanded.add(reading.gpu)
+        elif reading.access is Access.OK and reading.gpu in self._demanded:
+            self._demanded.discard(reading.gpu)
+            self.witnesses.reset(reading.gpu, at_ms)
+
     def _note_action(self, reading: Reading, at_ms: int, mono_ms: int) -> None:
         action = reading.recovery_action
         if action is not None and action != self._actions.get(reading.gpu, 0):
@@ -249,8 +259,8 @@ def _xid_of(notice: Notice, code: int, ruling: Ruling, seq: int) -> XidRaised:
         xid=code,
         source="kernel",
         sub_unit=detail.sub_unit,
-        link=detail.link,
-        outcome=ruling.outcome,
-        injected=detail.injected,
+        link=UNSTATED if detail.link is None else detail.link,
+        outcome=ruling.outcome or UNSTATED,
+        injected=detail.injected or UNSTATED,
         kernel_seq=seq,
     )

@@ -43,6 +43,7 @@ class Observer:
 
         News is a change of any GPU's health or cause. Otherwise one stretch per heartbeat.
         """
+        self._drop_before(self.cursor_ms)  # a piece that ended where the last stretch did is told already
         frontier_ms = min((row[-1].to_ms for row in map(self._row, self.gpus) if row), default=self.cursor_ms)
         if any(not self._row(gpu) for gpu in self.gpus) or frontier_ms <= self.cursor_ms:
             return ()

@@ -15,7 +15,7 @@ from collectors.judgement import action_cause
 from collectors.kernel_lines import Notice
 from service.core import limits
 from service.core.health import Health, health_of
-from service.core.incident import GpuFaults, Incident, Named, Polled, Raised, Reset, Witness, fold, raised
+from service.core.incident import GpuFaults, Incident, Named, Polled, Raised, Reset, Witness, fold, judge, raised
 from service.core.nvlink_xid import Outcome, decode
 from service.core.xid import CONTAINED, DETAILS_OF_48, NAMES_ACTION, XIDS, takes_down
 
@@ -128,6 +128,11 @@ class Witnesses:
         """Return how many incidents each GPU has had."""
         return {gpu: faults.opened for gpu, faults in self.faults.items()}
 
+    def standing(self) -> Counter[tuple[str, str]]:
+        """Return how many incidents of each GPU are open, by class; `suspicious` ones apart."""
+        verdicts = [(gpu, judge(incident)) for gpu, incident in self.open()]
+        return Counter((gpu, "suspicious" if it.suspicious else it.kind.value) for gpu, it in verdicts)
+
     def open(self) -> tuple[tuple[str, Incident], ...]:
         """Return every open incident with its GPU."""
         return tuple((gpu, incident) for gpu, faults in self.faults.items() for incident in faults.open)
@@ -164,8 +169,8 @@ class Witnesses:
         if not 0 < code <= limits.XID_MAX:
             self.quarantined["absurd_code"] += 1
             return False
-        if code not in XIDS and (gpu, code) not in self.records:
-            strange = sum(one == gpu and known not in XIDS for one, known in self.records)
+        if code not in XIDS and (gpu, code) not in self.seen_ms:
+            strange = sum(one == gpu and known not in XIDS for one, known in self.seen_ms)
             if strange >= limits.XID_CODES:
                 self.quarantined["too_many_codes"] += 1
                 return False
@@ -206,8 +211,9 @@ class FaultsShown:
     """What `/metrics` may show of the witnesses: a copy, so that a scrape never meets a change.
 
     By GPU and code: `records` of all witnesses, the lines `folded` before they became one, and
-    `injected` XIDs. `sources` says which witness can be heard; with none, the absence of XIDs
-    says nothing.
+    `injected` XIDs. By GPU: `incidents` ever opened, and by class those that are `standing`; an
+    unknown code with a bad name is `suspicious`, for a person to look at. `sources` says which
+    witness can be heard; with none, the absence of XIDs says nothing.
     """
 
     sources: Mapping[str, bool] = field(default_factory=lambda: {"nvml": False, "kernel": False})
@@ -215,6 +221,7 @@ class FaultsShown:
     folded: Mapping[tuple[str, int], int] = field(default_factory=dict)
     injected: Mapping[tuple[str, int], int] = field(default_factory=dict)
     incidents: Mapping[str, int] = field(default_factory=dict)
+    standing: Mapping[tuple[str, str], int] = field(default_factory=dict)
     quarantined: Mapping[str, int] = field(default_factory=dict)
     lines_lost: int = 0
     untold: int = 0

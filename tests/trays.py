@@ -88,6 +88,12 @@ def put(shown: Shown, gpu: str, one: Round, of: Mapping[Key, float], missing: Ma
         shown.surveys[gpu][one] = Survey(gpu=gpu, round=one, values=of, missing=missing)
 
 
+def hear_xid(shown: Shown, gpu: str, code: int, at_ms: int) -> None:
+    """Let an XID of a GPU have been counted, raised at a wall-clock instant."""
+    shown.xids[gpu, code] += 1
+    shown.xid_seen_ms[gpu, code] = at_ms
+
+
 def series(text: str) -> dict[str, float]:
     """Return the value of each series of an exposition, by its text up to the value."""
     lines = [line for line in text.splitlines() if not line.startswith("#")]

@@ -92,10 +92,14 @@ class CleanStop(_Detail, frozen=True, kw_only=True, tag="clean_stop"):
     reason: Text = ""
 
 
-class XidRaised(_Detail, frozen=True, kw_only=True, omit_defaults=True, tag="xid"):
+Unstated = msgspec.UnsetType
+UNSTATED = msgspec.UNSET  # a field that is not sent at all, so that whoever never heard of it is not troubled
+
+
+class XidRaised(_Detail, frozen=True, kw_only=True, tag="xid"):
     """The driver raised an XID for a GPU; `source` is the witness that saw it first.
 
-    What only a kernel line tells stays at its default where an event of the driver came first: a
+    What only a kernel line tells is not stated where an event of the driver came first: a
     `KernelLine` then follows. `outcome` is what the line was decoded to; an injected XID is a test
     of somebody's. `kernel_seq` is the line's number in the log of this boot: the same line is
     never two XIDs, however often an agent that was killed reads it.
@@ -103,11 +107,11 @@ class XidRaised(_Detail, frozen=True, kw_only=True, omit_defaults=True, tag="xid
 
     xid: Annotated[int, msgspec.Meta(ge=0, le=limits.XID_MAX)]
     source: Literal["nvml", "kernel", "mock", "import"] = "nvml"
-    sub_unit: Text = ""
-    link: Annotated[int, msgspec.Meta(ge=0, le=255)] | None = None
-    outcome: Literal["reset", "action", "ignore", "unknown"] | None = None
-    injected: bool = False
-    kernel_seq: Count | None = None
+    sub_unit: Text | Unstated = UNSTATED
+    link: Annotated[int, msgspec.Meta(ge=0, le=999)] | Unstated = UNSTATED
+    outcome: Literal["reset", "action", "ignore", "unknown"] | Unstated = UNSTATED
+    injected: bool | Unstated = UNSTATED
+    kernel_seq: Count | Unstated = UNSTATED
 
 
 class DriverEvent(_Detail, frozen=True, kw_only=True, tag="driver_event"):

@@ -27,7 +27,7 @@ from collectors.web_guard import Credentials, WebGuard
 from collectors.web_pages import node_pages
 from service.core import limits
 from service.core.errors import ConfigurationError
-from tests.trays import full
+from tests.trays import full, hear_xid
 
 Reply = tuple[int, Mapping[str, str], bytes]
 Key = ec.EllipticCurvePrivateKey
@@ -294,7 +294,7 @@ def test_scrapes_while_the_agent_writes_are_whole(serve: Serve) -> None:
 
     def write() -> None:
         for number in range(100_000):
-            shown.heard_xid("GPU-1", number % 2_000, number)
+            hear_xid(shown, "GPU-1", number % 2_000, number)
             if stop.is_set():
                 return
 

@@ -10,7 +10,7 @@ from collectors.dcgm_names import NOT_OFFERED, ROWS, DcgmNames
 from collectors.device import Missing
 from collectors.exporter import Exporter
 from collectors.shown import Shown
-from tests.trays import GPUS, INVENTORY, LABELS, full, put, series, values
+from tests.trays import GPUS, INVENTORY, LABELS, full, hear_xid, put, series, values
 
 # What dcgm-exporter emits with the counters file that it ships.
 DEFAULT = {
@@ -124,8 +124,8 @@ def test_links_are_summed_only_when_all_of_them_answered() -> None:
 def test_the_xid_gauge_is_theirs_and_says_what_it_is() -> None:
     """The newest code with its labels, sticky; HELP names the counter that tells the truth."""
     shown = full()
-    shown.heard_xid("GPU-0", 13, 1_000)
-    shown.heard_xid("GPU-0", 79, 2_000)
+    hear_xid(shown, "GPU-0", 13, 1_000)
+    hear_xid(shown, "GPU-0", 79, 2_000)
     text = _text(shown)
 
     assert f'DCGM_FI_DEV_XID_ERRORS{LABELS_OF_0},err_code="79",err_msg="node_reboot"}} 79.0\n' in text

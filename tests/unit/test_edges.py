@@ -1,8 +1,25 @@
 """Honest edges: what may be claimed of a GPU between two looks, and what may not."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from collectors.edges import EDGE, SUSPECT, UP, Look, Piece, Policy, Step, Track, begin, blind, read, xid
+from collectors.edges import (
+    EDGE,
+    SUSPECT,
+    UP,
+    Look,
+    Piece,
+    Policy,
+    Step,
+    Track,
+    begin,
+    blind,
+    fault,
+    read,
+    release,
+    xid,
+)
 from service.core.health import Health
 
 LOST = Look(Health.DOWN, "gpu:lost")
@@ -107,3 +124,86 @@ def test_a_reading_that_began_before_what_is_decided_is_no_news() -> None:
     track, _ = blind(begin(1_000, UP), 5_000, "agent:hung_call")
 
     assert read(track, 2_000, LOST, POLICY) == (track, ())
+
+
+SLOW = Look(Health.DEGRADED, "nvlink:link_down")
+DOWN_95 = Look(Health.DOWN, "xid:95")
+
+
+def test_a_degraded_reading_does_not_lift_a_fault_before_the_driver_could_name_an_action() -> None:
+    """What is only slow by its values is still down by the event, until the tie-break is over."""
+    track, _ = xid(begin(0, UP), 100, 95)
+    early, pieces = play(track, [(1_000, SLOW), (2_000, SLOW), (3_000, SLOW)])
+    late, _ = play(early, [(11_000, SLOW), (12_000, SLOW)])
+
+    assert {piece.look for piece in pieces} == {DOWN_95}
+    assert late.look == SLOW
+
+
+def test_a_gpu_that_an_event_took_down_stays_down_while_it_hangs() -> None:
+    """Silence after a fault is no recovery and no doubt."""
+    track, _ = xid(begin(0, UP), 100, 95)
+
+    assert blind(track, 5_000, "agent:hung_call")[1] == (Piece(100, 5_000, DOWN_95),)
+
+
+def test_an_error_that_was_contained_recovers_without_waiting_for_an_action() -> None:
+    """Released, three good readings are enough; another fault is not released with it."""
+    track, _ = xid(begin(0, UP), 100, 48)
+    free, _ = play(release(track, frozenset({"xid:48"})), [(at, UP) for at in (1_000, 2_000, 3_000)])
+    held, _ = play(release(track, frozenset({"xid:171"})), [(at, UP) for at in (1_000, 2_000, 3_000)])
+
+    assert (free.look, held.look) == (UP, Look(Health.DOWN, "xid:48"))
+
+
+def test_an_event_that_only_slows_does_not_lift_what_is_down() -> None:
+    """A lesser event while the GPU is down changes nothing that was claimed."""
+    track, _ = xid(begin(0, UP), 100, 95)
+
+    assert fault(track, 200, Look(Health.DEGRADED, "recovery:drain_p2p"))[0].look == DOWN_95
+    assert fault(track, 200, Look(Health.DEGRADED, "recovery:drain_p2p"))[0].fault == DOWN_95
+
+
+def test_a_fault_while_a_gpu_seems_to_recover_is_a_relapse_from_the_event_on() -> None:
+    """Two good readings were no recovery; the event says from when on the GPU is surely down."""
+    track, _ = play(begin(0, UP), [(1_000, LOST), (2_000, LOST), (3_000, UP), (4_000, UP)])
+    track, pieces = xid(track, 4_500, 95)
+
+    assert pieces == (Piece(2_000, 3_000, EDGE), Piece(3_000, 4_500, SUSPECT))
+    assert read(track, 5_000, UP, POLICY)[1] == (Piece(4_500, 5_000, DOWN_95),)
+
+
+def test_a_fault_after_a_lesser_suspicion_claims_nothing_of_the_time_between() -> None:
+    """A degraded reading before the event is neither proof of up nor of down."""
+    track, _ = play(begin(0, UP), [(1_000, UP), (2_000, SLOW)])
+    _, pieces = xid(track, 2_300, 79)
+
+    assert pieces == (Piece(1_000, 2_000, EDGE), Piece(2_000, 2_300, SUSPECT))
+
+
+looks = st.sampled_from(
+    [UP, LOST, SLOW, Look(Health.DEGRADED, "slowdown:thermal"), Look(None, "agent:unreadable"), DOWN_95]
+)
+steps = st.tuples(st.integers(1, 4_000), st.sampled_from(["read", "fault", "blind", "release"]), looks)
+
+
+@given(st.lists(steps, max_size=60))
+def test_whatever_comes_coverage_touches_and_never_goes_back(row: list[tuple[int, str, Look]]) -> None:
+    """Pieces of any stream of readings, faults and hangs follow each other without hole or overlap."""
+    track, at_ms, pieces = begin(0, UP), 0, list[Piece]()
+    for wait_ms, kind, look in row:
+        at_ms += wait_ms
+        if kind == "release":
+            track = release(track, frozenset({"xid:95"}))
+            continue
+        if kind == "blind":
+            track, found = blind(track, at_ms, "agent:hung_call")
+        elif kind == "fault" and look.health in {Health.DOWN, Health.DEGRADED}:
+            track, found = fault(track, at_ms, look)
+        else:
+            track, found = read(track, at_ms, look, POLICY)
+        pieces += found
+
+    ends = [0, *(piece.to_ms for piece in pieces)]
+    assert all(piece.from_ms == end < piece.to_ms for end, piece in zip(ends, pieces, strict=False))
+    assert track.decided_ms == ends[-1] <= at_ms

@@ -9,18 +9,21 @@ from collectors.catalogue import METRICS, Key, Part, Quantity, Round
 from collectors.dcgm_names import DcgmNames
 from collectors.device import Access, Missing, Reading
 from collectors.exporter import CATALOGUE, Exporter
+from collectors.settling import Refused
 from collectors.shown import Shown
+from collectors.witnesses import FaultsShown
 from service.core import limits
 from service.core.events import GpuPlaced
 from service.core.xid import CLASS_OF
-from tests.trays import GPUS, full, put, series, values
+from tests.trays import GPUS, full, hear_xid, put, series, values
 
 # What a name may end in: a base unit, a kind, or a word for which there is no unit.
 UNITS = ("_seconds", "_celsius", "_watts", "_joules", "_bytes", "_hertz", "_ratio", "_bytes_per_second")
 KINDS = ("_total", "_info", "_timestamp_seconds")
 UNITLESS = {
     *("agent_driver_up", "gpu_present", "gpu_health", "gpu_access", "gpu_fabric", "gpu_recovery_action"),
-    *("gpu_call_overdue", "gpu_value_missing"),
+    *("gpu_call_overdue", "gpu_value_missing", "gpu_frozen", "gpu_incidents_open"),
+    *("agent_xid_source_up", "agent_gpus_refused"),
     *("gpu_smoothing_enabled", "gpu_smoothing_privilege_level", "gpu_smoothing_ramp_down_immediate"),
     *("gpu_smoothing_active_profile", "gpu_performance_state", "gpu_clock_event", "gpu_compute_processes"),
     *("gpu_ecc_enabled", "gpu_ecc_pending", "gpu_sram_threshold_exceeded", "gpu_remap_pending"),
@@ -50,8 +53,11 @@ def test_only_counters_end_in_total() -> None:
 def test_every_family_of_the_table_is_rendered_and_no_other() -> None:
     """A tray that tells everything fills the whole table; each family appears once, unsplit."""
     shown = full()
-    shown.heard_xid("GPU-0", 79, 5_000)
+    hear_xid(shown, "GPU-0", 79, 5_000)
     put(shown, "GPU-3", Round.DETAIL, {}, {Quantity.ECC_ENABLED: Missing.FAILED})
+    shown.refused = (Refused("GPU-?", "uuid_twice"),)
+    one = {("GPU-0", 79): 1}
+    shown.faults = FaultsShown(records=one, folded=one, injected=one, quarantined={"malformed": 1})
     text = Exporter(shown).render(0).decode()
     heads = re.findall(r"^# TYPE (\S+) \S+$", text, re.MULTILINE)
     parsed = [sample.name for family in text_string_to_metric_families(text) for sample in family.samples]
@@ -108,7 +114,8 @@ def test_a_hung_gpus_values_vanish_and_its_age_grows() -> None:
 
     assert left == {
         *("gpu_present", "gpu_health", "gpu_call_overdue", "gpu_reading_age_seconds", "gpu_read_duration_seconds"),
-        *("gpu_survey_age_seconds", "gpu_info", "gpu_xid_events_total"),
+        *("gpu_survey_age_seconds", "gpu_info", "gpu_xid_events_total", "gpu_frozen"),
+        *("gpu_incidents_open", "gpu_incidents_total"),
     }
     assert found['threenines_gpu_call_overdue{gpu="1"}'] == 1
     assert found['threenines_gpu_reading_age_seconds{gpu="1"}'] == 2.6
@@ -181,8 +188,8 @@ def test_xids_are_counted_from_zero_and_dated_once_seen() -> None:
     """Every known code has its counter at 0, an unknown code gets one; equal codes in a row add up."""
     shown = full()
     for at_ms in (1_000, 2_500):
-        shown.heard_xid("GPU-2", 79, at_ms)
-    shown.heard_xid("GPU-2", 9_999, 3_000)
+        hear_xid(shown, "GPU-2", 79, at_ms)
+    hear_xid(shown, "GPU-2", 9_999, 3_000)
     found = _render(shown)
     counters = {name: value for name, value in found.items() if "xid_events_total" in name}
     dated = {name: value for name, value in found.items() if "xid_last_seen" in name}

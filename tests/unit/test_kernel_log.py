@@ -218,3 +218,42 @@ def test_what_passes_in_a_window_is_bounded(lines: list[tuple[int, int, int]]) -
 
     assert len(passed) == len(set(passed))
     assert len(passed) <= 4 * limits.KERNEL_KEYS_PER_GPU
+
+
+pieces = st.one_of(
+    st.binary(max_size=80),
+    st.builds(
+        lambda seq, at_us, priority, text: f"{priority},{seq},{at_us},-;{text}\n".encode(),
+        st.integers(0, 2**65),
+        st.integers(0, 2**65),
+        st.integers(0, 200),
+        st.sampled_from(
+            [
+                xid(79),
+                xid(79, gpu=0x77),
+                xid(145, tail="RLW_REMAP Fatal XC0 i0 Link 4 (0x00000004 0x00000040)"),
+                "NVRM: The NVIDIA GPU 0009:01:00.0",
+                "NVRM: fallen off the bus",
+                "NVRM: Xid (\\x0a",
+                "usb",
+            ]
+        ),
+    ),
+)
+
+
+@given(st.lists(pieces, max_size=30), st.none() | st.integers(0, 2**40))
+def test_no_stream_of_bytes_stops_the_reader_or_accuses_a_stranger(chunks: list[bytes], cursor: int | None) -> None:
+    """Whatever is read, what is heard is of this tray, placed before it arrived, in the order of its numbers."""
+    heard: list[Overheard] = []
+    log = KernelLog(SystemClock(), Path("nowhere"), cursor=cursor)
+    log.addresses = frozenset({(9, 1, 0)})
+    log._hear, log._live = heard.append, True
+    for chunk in chunks:
+        log._take(chunk, 100_000)
+    log._take(b"\n" + record((log._seq or 0) + 1, xid(13)), 100_000)
+
+    assert heard[-1].notice.code == 13
+    assert {one.notice.address for one in heard} == {(9, 1, 0)}
+    assert all(one.mono_ms <= 100_000 for one in heard)
+    assert [one.seq for one in heard] == sorted({one.seq for one in heard})

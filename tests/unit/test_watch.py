@@ -1,0 +1,54 @@
+"""A poke reads a GPU before its turn, once between two turns, and moves no turn."""
+
+from collectors.catalogue import Round
+from collectors.clock import SystemClock
+from collectors.device import Access, DeviceEvent, Inventory, Reading, Survey
+from collectors.watch import Watch
+
+
+class Quick:
+    """A device of one GPU that answers at once and counts."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+
+    def open(self) -> Inventory:
+        """Return an inventory of nothing."""
+        return Inventory(gpus=(), driver_version="", nvml_version="", cuda_version=0)
+
+    def read(self, gpu: str) -> Reading:
+        """Count."""
+        self.reads += 1
+        return Reading(gpu=gpu, access=Access.OK, values={}, missing={})
+
+    def survey(self, gpu: str, one: Round) -> Survey:
+        """Return nothing."""
+        return Survey(gpu=gpu, round=one, values={}, missing={})
+
+    def wait_events(self, timeout_ms: int) -> tuple[DeviceEvent, ...]:
+        """Hear nothing."""
+        SystemClock().sleep(timeout_ms / 1000)
+        return ()
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def test_a_poke_reads_now_and_a_storm_of_pokes_once() -> None:
+    """With turns a minute apart, only a poke can be the second reading, and there is no third."""
+    device = Quick()
+    watch = Watch(device, ("GPU-1",), SystemClock(), interval_ms=60_000)
+    watch.start()
+    for _ in range(200):
+        if device.reads:
+            break
+        SystemClock().sleep(0.01)
+    SystemClock().sleep(0.05)
+    for _ in range(100):
+        watch.poke("GPU-1")
+        watch.poke("GPU-nobody")
+        SystemClock().sleep(0.002)
+    reads = device.reads
+    watch.stop()
+
+    assert reads == 2
