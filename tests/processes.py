@@ -83,9 +83,14 @@ def promtool_check(exposition: str) -> subprocess.CompletedProcess[str]:
 class Prometheus:
     """A real Prometheus that scrapes loopback targets every second."""
 
-    def __init__(self, directory: Path, targets: Mapping[str, int]) -> None:
-        """Start it, scraping one job per name and port."""
-        jobs = [{"job_name": n, "static_configs": [{"targets": [f"127.0.0.1:{p}"]}]} for n, p in targets.items()]
+    def __init__(
+        self, directory: Path, targets: Mapping[str, int], extra: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> None:
+        """Start it, scraping one job per name and port; `extra` adds keys to a job, such as its TLS."""
+        jobs = [
+            {"job_name": n, "static_configs": [{"targets": [f"127.0.0.1:{p}"]}], **(extra or {}).get(n, {})}
+            for n, p in targets.items()
+        ]
         config = {"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}
         file = directory / "prometheus.json"  # JSON is YAML
         file.write_text(json.dumps(config))
