@@ -9,9 +9,9 @@ import http.server
 import io
 import socket
 import socketserver
-import sys
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from http import HTTPStatus
 from typing import NamedTuple, Protocol, cast
 
@@ -163,11 +163,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Log nothing: a line a second for every scraper tells nobody anything."""
 
 
-class PageServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
+class PageServer(socketserver.TCPServer):
     """Serves pages, each made by a function when it is asked for."""
 
     allow_reuse_address = True
-    daemon_threads = True
     request_queue_size = limits.METRICS_CONNECTIONS
 
     def __init__(
@@ -181,7 +180,9 @@ class PageServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.pages, self.clock, self.guard = pages, clock, guard or Open()
         self._slots = threading.BoundedSemaphore(limits.METRICS_CONNECTIONS)
         self._lock = threading.Lock()
-        self._open: dict[socket.socket, threading.Thread] = {}
+        self._open: set[socket.socket] = set()
+        # Threads that stay: memory that a thread warmed is there at the next scrape too.
+        self._workers = ThreadPoolExecutor(limits.METRICS_CONNECTIONS, thread_name_prefix="metrics")
         self._thread = threading.Thread(target=self.serve_forever, name="metrics", daemon=True)
         try:
             self.address_family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -204,17 +205,16 @@ class PageServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.shutdown()
         self.server_close()
         with self._lock:
-            left = dict(self._open)
-        for connection in left:
-            _hang_up(connection)
-        for thread in (self._thread, *left.values()):
-            thread.join(limits.METRICS_REQUEST_SECONDS)
+            for connection in self._open:
+                _hang_up(connection)
+        self._thread.join()
+        self._workers.shutdown()
 
     def process_request(self, request: "socket.socket | tuple[bytes, socket.socket]", client_address: object) -> None:
-        """Give the connection a thread, or tell it that there are too many."""
+        """Give the connection to a thread, or tell it that there are too many."""
         connection = cast("socket.socket", request)
         if self._slots.acquire(blocking=False):
-            super().process_request(connection, client_address)
+            self._workers.submit(self._serve, connection, client_address).add_done_callback(_tell_failure)
             return
         if isinstance(self.guard, Open):  # under TLS there is no handshake yet to say it through
             with contextlib.suppress(OSError):
@@ -222,13 +222,13 @@ class PageServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
                 connection.send(_BUSY)
         self.shutdown_request(connection)
 
-    def process_request_thread(self, request: object, client_address: object) -> None:
-        """Secure the connection and answer it to its end; runs in its thread."""
-        connection = cast("socket.socket", request)
+    def _serve(self, connection: socket.socket, client_address: object) -> None:
+        """Secure the connection and answer it to its end."""
         try:
             connection.settimeout(limits.METRICS_REQUEST_SECONDS)
             connection = self.guard.secure(connection)
-            self._keep(connection)
+            with self._lock:
+                self._open.add(connection)
             self.finish_request(connection, client_address)
         except OSError:  # no handshake, or gone: a scanner, a client with the wrong CA
             pass
@@ -236,17 +236,15 @@ class PageServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
             log.error("web_config_refused", error=str(error))
         finally:
             with self._lock:
-                self._open.pop(connection, None)
+                self._open.discard(connection)
             self.shutdown_request(connection)
             self._slots.release()
 
-    def _keep(self, connection: socket.socket) -> None:
-        with self._lock:
-            self._open[connection] = threading.current_thread()
 
-    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 -- the library's port
-        """Log what went wrong with a request; the server goes on."""
-        log.error("request_failed", error=repr(sys.exc_info()[1]))
+def _tell_failure(done: "Future[None]") -> None:
+    error = done.exception()
+    if error is not None:  # a bug of ours; the server goes on
+        log.error("request_failed", error=repr(error))
 
 
 def _hang_up(connection: socket.socket) -> None:

@@ -493,3 +493,18 @@ def test_a_client_that_leaves_in_the_middle_of_a_page_hurts_nobody(serve: Serve)
         client.recv(10)
 
     assert rig.ask()[0] == 200
+
+
+def test_a_page_that_fails_ends_its_connection_alone(serve: Serve) -> None:
+    """A bug of ours answers nobody with half a page, and takes no place from others."""
+    rig = serve()
+
+    def broken() -> Page:
+        raise ZeroDivisionError
+
+    rig.server.pages = {**rig.server.pages, "/broken": broken}
+    for _ in range(limits.METRICS_CONNECTIONS + 1):
+        with pytest.raises(ConnectionError):
+            rig.ask("/broken")
+
+    assert rig.ask()[0] == 200
