@@ -1,11 +1,18 @@
-"""The agent's end of the HTTP bus: a batch is a POST, its receipt the reply."""
+"""The agent's end of the HTTP bus: a batch is a POST, its receipt the reply.
 
+The standard library's client does: two paths of one service, no redirects, no proxies; a larger
+one would cost a tray's agent more memory than all that it keeps.
+"""
+
+import functools
+import http.client
 import ipaddress
+import select
+import socket
 import ssl
+import urllib.parse
 from collections import deque
 from pathlib import Path
-
-import httpx2
 
 from service.core import limits
 from service.core.errors import BusFull, BusRefused, BusUnavailable, ConfigurationError, WireError
@@ -13,10 +20,11 @@ from service.core.wire import Batch, Receipt, decode_receipts, encode
 
 _FULL = 429
 _REFUSED = {400, 401, 403, 404, 413, 422}
+_SUCCESS = range(200, 300)
 
 
 class HttpPublisher:
-    """Publishes to one service; see `service.core.ports.Publisher`."""
+    """Publishes to one service; see `service.core.ports.Publisher`. Each caller at a time has its own connection."""
 
     def __init__(self, url: str, *, token: str | None = None, ca_file: Path | None = None) -> None:
         """Prepare a client; nothing is sent yet.
@@ -24,42 +32,41 @@ class HttpPublisher:
         Raises:
             ConfigurationError: If the URL is wrong, or a token would travel unencrypted.
         """
-        parsed = httpx2.URL(url)
-        if parsed.scheme not in {"http", "https"} or not parsed.host:
-            msg = f"{url!r} is no service URL: write http://127.0.0.1:9909 or https://HOST:PORT"
-            raise ConfigurationError(msg)
-        if parsed.scheme == "http" and not _is_loopback(parsed.host):
+        parsed, port = _parsed(url)
+        if parsed.scheme == "http" and not _is_loopback(parsed.hostname or ""):
             msg = f"{url}: plain http only reaches loopback; use https"
             raise ConfigurationError(msg)
-        headers = {"authorization": f"Bearer {token}"} if token else {}
-        verify = _trust(ca_file) if parsed.scheme == "https" else False
-        self._client = httpx2.Client(
-            base_url=url, headers=headers, verify=verify, timeout=limits.RECEIPT_WAIT_SECONDS + 5, trust_env=False
-        )
+        self._url, self._path = url.rstrip("/"), parsed.path.rstrip("/")
+        self._headers = {"content-type": "application/json"}
+        if token:
+            self._headers["authorization"] = f"Bearer {token}"
+        trust = _trust(ca_file) if parsed.scheme == "https" else None
+        self._connect = functools.partial(_connection, parsed.hostname or "", port, trust)
+        self._idle: list[http.client.HTTPConnection] = []
         self._receipts: deque[Receipt] = deque(maxlen=limits.RUNS_PER_NODE)
 
     def publish(self, batch: Batch) -> None:
         """Send a batch and keep the receipt that the reply carries."""
         try:
-            reply = self._client.post("/v1/facts", content=encode(batch))
-        except httpx2.TransportError as error:
-            raise BusUnavailable(f"{self._client.base_url}: {error}") from error
-        if reply.status_code == _FULL:
-            raise BusFull(_detail(reply))
-        if reply.status_code in _REFUSED:
-            raise BusRefused(_detail(reply))
-        if not reply.is_success:
-            raise BusUnavailable(_detail(reply))
+            status, body = self._post("/v1/facts", encode(batch))
+        except (OSError, http.client.HTTPException) as error:
+            raise BusUnavailable(f"{self._url}: {error or type(error).__name__}") from error
+        if status == _FULL:
+            raise BusFull(self._detail(status, body))
+        if status in _REFUSED:
+            raise BusRefused(self._detail(status, body))
+        if status not in _SUCCESS:
+            raise BusUnavailable(self._detail(status, body))
         try:
-            self._receipts.extend(decode_receipts(reply.content))
+            self._receipts.extend(decode_receipts(body))
         except WireError as error:
-            raise BusUnavailable(f"{self._client.base_url}: no receipt in the reply: {error}") from error
+            raise BusUnavailable(f"{self._url}: no receipt in the reply: {error}") from error
 
     def publish_reading(self, payload: bytes) -> None:
         """Send a reading; it may be lost."""
         try:
-            self._client.post("/v1/readings", content=payload)
-        except httpx2.TransportError:
+            self._post("/v1/readings", payload)
+        except (OSError, http.client.HTTPException):
             return
 
     def receipts(self, wait_seconds: float) -> tuple[Receipt, ...]:  # noqa: ARG002 -- replies came with publish
@@ -70,7 +77,51 @@ class HttpPublisher:
 
     def close(self) -> None:
         """Close connections; idempotent."""
-        self._client.close()
+        while self._idle:
+            self._idle.pop().close()
+
+    def _post(self, path: str, body: bytes) -> tuple[int, bytes]:
+        connection = self._idle_one() or self._connect()
+        try:
+            connection.request("POST", self._path + path, body, self._headers)
+            reply = connection.getresponse()
+            found = reply.status, reply.read(limits.BATCH_BYTES)
+        except (OSError, http.client.HTTPException):
+            connection.close()
+            raise
+        self._idle.append(connection)
+        return found
+
+    def _idle_one(self) -> http.client.HTTPConnection | None:
+        """Return an open connection that the service has not hung up meanwhile."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.sock is not None and not _is_readable(connection.sock):
+                return connection
+            connection.close()
+        return None
+
+    def _detail(self, status: int, body: bytes) -> str:
+        return f"{self._url}: {status}: {body.decode('utf-8', 'replace')[: limits.REASON_LENGTH]}"
+
+
+def _parsed(url: str) -> tuple[urllib.parse.SplitResult, int | None]:
+    try:
+        parsed = urllib.parse.urlsplit(url)
+        port = parsed.port
+    except ValueError:
+        parsed, port = urllib.parse.urlsplit(""), None
+    if parsed.scheme not in {"http", "https"} or not parsed.hostname:
+        msg = f"{url!r} is no service URL: write http://127.0.0.1:9909 or https://HOST:PORT"
+        raise ConfigurationError(msg)
+    return parsed, port
+
+
+def _connection(host: str, port: int | None, trust: ssl.SSLContext | None) -> http.client.HTTPConnection:
+    timeout = limits.RECEIPT_WAIT_SECONDS + 5
+    if trust is None:
+        return http.client.HTTPConnection(host, port, timeout=timeout)
+    return http.client.HTTPSConnection(host, port, timeout=timeout, context=trust)
 
 
 def _trust(ca_file: Path | None) -> ssl.SSLContext:
@@ -80,12 +131,15 @@ def _trust(ca_file: Path | None) -> ssl.SSLContext:
         raise ConfigurationError(f"{ca_file}: {error}; name a file of PEM certificates") from error
 
 
-def _detail(reply: httpx2.Response) -> str:
-    return f"{reply.url}: {reply.status_code}: {reply.text[: limits.REASON_LENGTH]}"
+def _is_readable(one: socket.socket) -> bool:
+    """Return whether the other end hung up, or sent what nobody asked for."""
+    poll = select.poll()
+    poll.register(one, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _is_loopback(host: str) -> bool:
     try:
-        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False

@@ -5,10 +5,11 @@ they need when they run, so that an agent never loads the service's libraries.
 """
 
 import sys
+from collections.abc import Callable
 
 import typer
 
-from service.cli import agent, check, demo, doctor, ledger, scan, serve
+from service.cli import agent, check, demo, doctor, lean, ledger, scan, serve
 from service.core.errors import ThreeninesError
 
 COULD_NOT_RUN = 2
@@ -38,11 +39,23 @@ def build() -> typer.Typer:
 
 
 def main() -> None:
-    """Run the command line; errors of ours are one clear message and exit status 2."""
+    """Run the command line."""
+    guard(build())
+
+
+def guard(call: Callable[[], object]) -> None:
+    """Run a command; errors of ours are one clear message and exit status 2."""
     try:
-        build()()
+        call()
     except ThreeninesError as error:
         print(f"threenines: {error}", file=sys.stderr)
         raise SystemExit(COULD_NOT_RUN) from error
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+
+
+def resume(command: str, text: str) -> None:
+    """Run a command in the process that `lean.shed` made of it."""
+    sys.modules["rich"] = None  # type: ignore[assignment]  # as if not installed: structlog loads it on sight
+    commands = {"agent": agent.agent}
+    guard(lambda: commands[command](**lean.options_of(text)))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.cli.lean import shed
 from service.cli.options import address, secret
 from service.core.errors import ConfigurationError
 
@@ -53,6 +54,7 @@ def agent(
 
     Without a GPU: threenines agent --mock quiet --to http://127.0.0.1:9909 --rack r0001 --tray 7 --spool ./spool
     """
+    shed("agent", locals())
     from collectors.agent import Agent, AgentSettings
     from collectors.clock import SystemClock, host_boot
     from collectors.exporter import Exporter
