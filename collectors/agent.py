@@ -197,7 +197,7 @@ class Agent:
                 gone = self._one_run(settled, watch)
         finally:
             self._ear.detach()
-            if gone is not None:
+            if gone is not None or watch.hanging():
                 self._device.close()  # releases workers that hang
             watch.stop()
             self._device.close()
