@@ -15,7 +15,8 @@ from collectors.device import (
     Survey,
 )
 from collectors.racks import World
-from collectors.simulation.values import Gauges, Values
+from collectors.simulation.rounds import Values
+from collectors.simulation.values import Gauges
 from service.core.errors import DeviceGone, DriverUnavailable
 from service.core.ports import Clock
 

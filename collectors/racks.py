@@ -7,7 +7,7 @@ of it computes is in `collectors.simulation`; here it is joined and remembered.
 
 import hashlib
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from collectors.scenario import Scenario
@@ -87,6 +87,16 @@ class World:
     def telemetry(self, node: str) -> NodeTelemetry:
         """Return what goes wrong with the telling of a node, the hardware apart."""
         return NodeTelemetry(tuple(sorted(self._telemetry.get(node, ()))))
+
+    def counts(self) -> dict[str, int]:
+        """Return how many faults of each kind there are, sorted by kind."""
+        known = {fault for faults in self._faults.values() for fault in faults}
+        return dict(sorted(Counter(fault.kind for fault in known).items()))
+
+    def telemetry_counts(self) -> dict[str, int]:
+        """Return how many faults of the telling of each kind there are, a node each, sorted by kind."""
+        every = (fault.kind.value for faults in self._telemetry.values() for fault in faults)
+        return dict(sorted(Counter(every).items()))
 
     # Calls that hang
 

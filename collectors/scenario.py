@@ -249,7 +249,7 @@ class Scenario(_Model):
 
     def _undelivered(self, accepted: Mapping[str, int], window: Span) -> list[Fault]:
         return [
-            Fault(window.from_ms - 1, at_ms, "undelivered", self.shape.places(rack)) for rack, at_ms in accepted.items()
+            Fault(window.from_ms, at_ms, "undelivered", self.shape.places(rack)) for rack, at_ms in accepted.items()
         ]
 
     def _scripted(self, one: Scripted, window: Span) -> list[Fault]:

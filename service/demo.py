@@ -40,7 +40,7 @@ from service.statement import bounds_json
 REPLAY_HEARTBEAT_MS = limits.HOUR_MS
 _SECOND = limits.SECOND_MS
 # seconds after a change at which a tray is looked at: to confirm, and past the tie-break
-_LOOKS_S = (-1, 0, 1, 2, 3, 11, 12, 13, 14)
+_LOOKS_S = (-1, 0, 1, 2, 3, 10, 11, 12, 13)
 _BATCHES_BEFORE_COMMIT = 400
 
 
@@ -248,12 +248,14 @@ class DemoSite:
         result = assess(objective, by_place, tenant.fee.monthly_amount if tenant.fee else None)
         true = {piece.place: tally_of(self._truth(piece)) for piece in pieces}
         truth = assess(objective, true, None)
+        outside = _outside(truth.bounds, result.bounds)
         return {
             "tenant": tenant.id,
             "gpus": len(by_place),
             "availability": bounds_json(result.bounds),
             "truth": ratio_text(truth.bounds.settled) if truth.bounds else None,
-            "truth_outside_bounds": ratio_text(_outside(truth.bounds, result.bounds)),
+            "truth_outside_bounds": ratio_text(outside),
+            "agrees": outside <= Fraction(self._edges(pieces) * limits.POLL_INTERVAL_MS, max(1, truth.tally.total_ms)),
             "target": str(objective.target),
             "met": result.met,
             "down_gpu_ms": result.tally.down_ms,
@@ -267,11 +269,12 @@ class DemoSite:
             "credit": {"amount": str(result.credit.amount), "currency": self.contract.currency},
         }
 
-    def _truth(self, piece: LeasedTime) -> Timeline:
-        return self.world.truth(self._gpu_at(piece), piece.span)
+    def _edges(self, pieces: tuple[LeasedTime, ...]) -> int:
+        """Return how many edges the truth has: each may be off by a poll."""
+        return sum(len(self._truth(piece)) - 1 for piece in pieces)
 
-    def _gpu_at(self, piece: LeasedTime) -> str:
-        return self.world.gpu_at[piece.place]
+    def _truth(self, piece: LeasedTime) -> Timeline:
+        return self.world.truth(self.world.gpu_at[piece.place], piece.span)
 
     def _unseen(self, pieces: tuple[LeasedTime, ...]) -> dict[str, int]:
         """Return GPU-ms of what no driver shows, by cause: corruption, slowness, the network outside."""

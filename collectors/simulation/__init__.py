@@ -17,6 +17,7 @@ any order. `collectors.racks.World` joins them; `collectors.mock` shows them to 
     links       NVLink: which links are down, traffic and errors
     tray        the host: up, booted, announced, changed
     view        one GPU as its values need it
-    values      all of it as the catalogue's quantities
+    values      the pulse as the catalogue's quantities
+    rounds      all other quantities
     telemetry   faults of the telling, apart from faults of the hardware
 """

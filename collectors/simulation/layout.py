@@ -8,6 +8,7 @@ from service.core.model import Place
 
 SWITCH_TRAYS = 9  # of an NVL72; they sit between the lower and the upper compute trays
 LINKS = 18  # NVLinks of a GPU
+LINK_LABELS = tuple(map(str, range(LINKS)))
 LINKS_PER_SWITCH_TRAY = LINKS // SWITCH_TRAYS
 C2C_LINKS = 14
 LANES = 16

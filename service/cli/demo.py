@@ -16,11 +16,14 @@ from service.cli.options import emit, say
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from collectors.scenario import Scenario
+    from service.core.contract import Contract
     from service.demo import DemoSite
 
 _START = "2026-07-01T00:00:00Z"
 _REPLAY_SECONDS = 60.0
 _FRAME_SECONDS = 0.25
+_DEMO_RACKS = ["r0001", "r0002", "r0003", "r0004"]  # those of the demo's contract
 
 
 def demo(
@@ -28,18 +31,32 @@ def demo(
     headless: Annotated[bool, typer.Option("--headless", help="Replay as fast as possible, then end.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
     listen: Annotated[str, typer.Option(help="Where to serve /metrics while it runs.")] = "127.0.0.1:9909",
-    replay_seconds: Annotated[float, typer.Option(help="How long the month takes.", min=1)] = _REPLAY_SECONDS,
+    replay_seconds: Annotated[float, typer.Option(help="How long the scenario takes.", min=1)] = _REPLAY_SECONDS,
     live_seconds: Annotated[float, typer.Option(help="End after this long live; 0 is until Ctrl-C.", min=0)] = 0,
 ) -> None:
-    """Replay a month of simulated racks through the real path, then run live.
+    """Replay simulated racks through the real path, then run live.
 
+    Each tenant's availability stands beside the simulated truth in the JSON of the end. A scenario of your own is a
+    YAML file; a small one:
+
+    \b
+      name: mine
+      racks: [r0001, r0002]
+      length: 1d
+      profile: gb300
+      rate: 100
+      load: [{at: 0s, utilisation: 0.8}]
+      faults: [{at: 2h, kind: gpu_lost, target: r0001/t07, lasts: 30m}]
+
+    \b
     Examples:
       threenines demo
       threenines demo --headless --json
       threenines demo --scenario list
-    """
+      threenines demo --scenario ./mine.yaml --headless
+    """  # noqa: D301 -- typer reads \b as: keep these lines
     if scenario == "list":
-        _list()
+        _list(as_json=json)
         return
     for number in (signal.SIGINT, signal.SIGTERM):  # a background shell may have switched Ctrl-C off
         signal.signal(number, signal.default_int_handler)
@@ -57,32 +74,67 @@ def demo(
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _list() -> None:
+def _list(*, as_json: bool) -> None:
     from collectors.scenario import load, shipped
 
-    for name in shipped():
-        print(f"{name:<12} {load(name).summary}")
+    known = [load(name) for name in shipped()]
+    if as_json:
+        emit(
+            [{"name": o.name, "racks": len(o.racks), "length": _length(o.length), "summary": o.summary} for o in known]
+        )
+        return
+    print(f"{'name':<16} {'racks':>5} {'length':>6}  summary")
+    for one in known:
+        print(f"{one.name:<16} {len(one.racks):>5} {_length(one.length):>6}  {one.summary}")
 
 
-def _site(scenario: str, directory: Path) -> "DemoSite":
+def _length(length_ms: int) -> str:
+    from service.core.limits import DAY_MS, HOUR_MS, MINUTE_MS
+
+    for unit_ms, letter in ((DAY_MS, "d"), (HOUR_MS, "h"), (MINUTE_MS, "m")):
+        if length_ms % unit_ms == 0:
+            return f"{length_ms // unit_ms}{letter}"
+    return f"{length_ms / 1000:g}s"
+
+
+def _site(name: str, directory: Path) -> "DemoSite":
     import logging
 
     import structlog
 
     from collectors.racks import World
     from collectors.scenario import load
-    from service.contracts import load as load_contract
     from service.core.model import Span
-    from service.core.periods import month_span, parse_utc
+    from service.core.periods import parse_utc
     from service.demo import DemoSite
     from service.ledger.store import SqlLedger
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    contract = load_contract(Path(str(files("service") / "data" / "demo.yaml")))
+    scenario = load(name)
     start_ms = parse_utc(_START)
-    month = month_span("2026-07", contract.zone_info)
-    world = World(load(scenario), Span(start_ms, month.to_ms))
-    return DemoSite(world, contract, SqlLedger(f"sqlite:///{directory}/ledger.db"))
+    world = World(scenario, Span(start_ms, start_ms + scenario.length))
+    return DemoSite(world, _contract(scenario, directory), SqlLedger(f"sqlite:///{directory}/ledger.db"))
+
+
+def _contract(scenario: "Scenario", directory: Path) -> "Contract":
+    """Return the demo's contract for the demo's racks, and for others one tenant and the landlord."""
+    from service.contracts import load
+
+    if scenario.racks == _DEMO_RACKS and (scenario.trays_per_rack, scenario.gpus_per_tray) == (18, 4):
+        return load(Path(str(files("service") / "data" / "demo.yaml")))
+    template = (files("service") / "data" / "scenario.yaml").read_text()
+    leased = scenario.racks[:-1] or scenario.racks
+    rest = scenario.racks[len(leased) :]
+    template = template if rest else template.partition("  - id: landlord")[0]  # one rack has no room for two
+    path = directory / "contract.yaml"
+    path.write_text(
+        template.replace("@site", scenario.site)
+        .replace("@trays", str(scenario.trays_per_rack))
+        .replace("@gpus", str(scenario.gpus_per_tray))
+        .replace("@tenant", f"[{', '.join(leased)}]")
+        .replace("@landlord", f"[{', '.join(rest)}]")
+    )
+    return load(path)
 
 
 def _replay_headless(site: "DemoSite") -> None:
@@ -90,12 +142,19 @@ def _replay_headless(site: "DemoSite") -> None:
 
     window = site.world.window
     terminal = sys.stderr.isatty()
-    for at_ms in range(window.from_ms + DAY_MS, window.to_ms + 1, DAY_MS):
+    for at_ms in [*range(window.from_ms + DAY_MS, window.to_ms, DAY_MS), window.to_ms]:
         site.advance(at_ms)
         site.service.roll_up_now()
         if terminal:
-            say(f"replayed {(at_ms - window.from_ms) // DAY_MS} days")
-    site.service.close_month()
+            say(f"replayed {(at_ms - window.from_ms) / DAY_MS:.1f} days")
+    _close(site)
+
+
+def _close(site: "DemoSite") -> None:
+    from service.core.periods import month_span
+
+    if site.world.window.to_ms >= month_span("2026-07", site.contract.zone_info).to_ms:
+        site.service.close_month()
 
 
 def _watch(site: "DemoSite", listen: str, replay_seconds: float, live_seconds: float) -> None:
@@ -108,10 +167,11 @@ def _watch(site: "DemoSite", listen: str, replay_seconds: float, live_seconds: f
     views = Views(metrics=site.service.metrics, ready=site.service.ready)
     server = Server(create_api(HttpInbox(), views, None), Listen(host=host, port=port), authenticated=False)
     url = f"http://{host}:{server.port}/metrics"
+    replaying = f"replaying {site.world.scenario.name}"
     say(f"serving {url}")
     try:
-        with Live(_view(site, url, "replaying July 2026"), refresh_per_second=4, transient=False) as live:
-            _replay(site, replay_seconds, lambda: live.update(_view(site, url, "replaying July 2026")))
+        with Live(_view(site, url, replaying), refresh_per_second=4, transient=False) as live:
+            _replay(site, replay_seconds, lambda: live.update(_view(site, url, replaying)))
             site.go_live()
             _run_live(site, live_seconds, lambda: live.update(_view(site, url, "live")))
     finally:
@@ -128,7 +188,7 @@ def _replay(site: "DemoSite", seconds: float, show: Any) -> None:  # noqa: ANN40
         site.service.roll_up_now()
         show()
         time.sleep(_FRAME_SECONDS)
-    site.service.close_month()
+    _close(site)
 
 
 def _run_live(site: "DemoSite", seconds: float, show: Any) -> None:  # noqa: ANN401
@@ -145,19 +205,21 @@ def _run_live(site: "DemoSite", seconds: float, show: Any) -> None:  # noqa: ANN
 def _finish(site: "DemoSite", scenario: str, *, as_json: bool) -> None:
     from service.core.periods import utc_text
 
-    window = site.world.window
+    world, window = site.world, site.world.window
     results = site.results()
     site.service.stop()
     if as_json:
         emit(
             {
                 "scenario": scenario,
-                "seed": site.world.scenario.seed,
+                "seed": world.scenario.seed,
                 "simulated": True,
                 "period": {"from": utc_text(window.from_ms), "to": utc_text(window.to_ms)},
-                "racks": len(site.world.scenario.racks),
-                "gpus": len(site.world.place_of),
+                "racks": len(world.scenario.racks),
+                "gpus": len(world.place_of),
                 "facts": site.facts,
+                "faults": world.counts(),
+                "telemetry_faults": world.telemetry_counts(),
                 "tenants": results,
             }
         )

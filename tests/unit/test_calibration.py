@@ -378,3 +378,17 @@ def test_repeats_come_on_the_same_tray() -> None:
         origin = first[fault.incident.removesuffix(".1")]
         assert fault.places[0].tray == origin.places[0].tray
         assert fault.from_ms >= origin.to_ms
+
+
+def test_a_beta_factor_makes_some_tray_faults_rack_wide() -> None:
+    """5 % of what would take a tray takes its rack; without the factor nothing does."""
+    plan = site("gb300", 200, 300, 15)
+    shares = []
+    for beta in (0.0, 0.05):
+        process = Process(beta=beta)
+        drawn = draw(Site(racks=plan.racks, window=plan.window, seed=15, profile=plan.profile, process=process))
+        sizes = [len(fault.places) for fault in drawn if fault.kind == "host"]
+        shares.append(sum(size == 72 for size in sizes) / len(sizes))
+
+    assert shares[0] == 0
+    assert 0.02 < shares[1] < 0.09
