@@ -64,6 +64,9 @@ class MockDevice:
             name="NVIDIA GB300 (simulated)",
             pci_bus_id=f"{8 + position % 2 + position // 2 * 16:08X}:06:00.0",
             minor=position,
+            board_part_number="900-2G548-0081-000",
+            vbios_version="97.10.4A.00.1A",
+            numa_node=2 + position * 8,
             cluster=str(uuid.uuid5(uuid.NAMESPACE_OID, f"simulated {self._node.rack}")),
             clique=_CLIQUE,
         )

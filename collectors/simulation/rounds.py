@@ -22,7 +22,7 @@ MEMORY_BUSY_RATIO = 0.85  # of the memory that a job takes, whatever its load
 CLOCK_MAX = {"graphics": 2_070e6, "sm": 2_070e6, "memory": 3_996e6, "video": 1_912e6}
 CLOCK_IDLE = {"graphics": 120e6, "sm": 120e6, "memory": 3_996e6, "video": 600e6}
 ENGINES = {"graphics": 1.0, "sm": 0.92, "sm_occupancy": 0.45, "tensor": 0.6, "dram": 0.5}
-LOCATIONS = ("l1", "l2", "device", "register", "texture", "cbu")
+LOCATIONS = ("l1", "l2", "device", "register", "texture", "cbu")  # the last has no correctable errors
 SPARES = {"max": 5_952, "high": 0, "partial": 0, "low": 0, "none": 0}
 PCIE_KINDS = (
     *("correctable", "naks_received", "receiver", "bad_tlp", "naks_sent", "bad_dllp", "non_fatal", "fatal"),
@@ -232,7 +232,7 @@ def _repairs(view: GpuView, now: Now, at_ms: int) -> Values:
         Quantity.ECC_LOCATION_CORRECTABLE_AGGREGATE_TOTAL: _correctable(view, view.course.now.starts[0], at_ms),
     }
     for quantity, count in counts.items():  # all of it in the memory itself
-        for location in LOCATIONS:
+        for location in LOCATIONS if "uncorrectable" in quantity.value else LOCATIONS[:-1]:
             values[Part(quantity, location)] = count if location == "device" else 0.0
     return values
 
