@@ -122,7 +122,7 @@ def test_errors_name_place_and_mend() -> None:
             ),
             "nowhere.yaml",
         ),
-        (("demo", "--scenario", "no-such"), "one of bad-push, "),
+        (("demo", "--scenario", "no-such"), "name a file or one of bad-push, "),
         (("agent", "--to", "http://example.com", "--rack", "r0001", "--tray", "1", "--mock", "quiet"), "use https"),
         (("serve", "--contract", "service/data/demo.yaml", "--listen", "nonsense"), "HOST:PORT"),
     ):
