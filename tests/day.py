@@ -43,14 +43,17 @@ faults:
   - {at: 3h10m, kind: nvlink_port, target: r0001/t06/g1, lasts: 1s}       # one reading: a suspicion
   - {at: 3h20m, kind: nvlink_storm, target: r0001/t06/g2, lasts: 5m}
   - {at: 3h30m, kind: gpu_reset, target: r0001/t06/g0, lasts: 5m}         # down while degraded, degraded again
+  - {at: 3h40m, kind: row_remap, target: r0001/t15/g0, lasts: 20m}
   - {at: 4h, kind: switch_tray, target: r0001, lasts: 40m}
   - {at: 5h, kind: switch_tray_spare, target: r0001, lasts: 30m}
+  - {at: 5h40m, kind: power_brake, target: r0001, lasts: 10m}
   - {at: 6h, kind: cartridge, target: r0001, lasts: 20m}
   - {at: 7h, kind: host, target: r0001/t07, lasts: 1h}
   - {at: 7h10m, kind: software, target: r0001/t08, lasts: 20m}
   - {at: 8h, kind: push, target: r0001, lasts: 10m}
   - {at: 9h, kind: power_shelf, target: r0001, lasts: 15m}
   - {at: 10h, kind: hall_power, target: r0001, lasts: 12m}
+  - {at: 10h30m, kind: coolant_loss, target: r0001, lasts: 20m}          # slows GPUs down before its end
   - {at: 11h, kind: leak, target: r0001, lasts: 30m}
   - {at: 12h, kind: gpu_reset, target: r0001/t09/g0, lasts: 30m}
   - {at: 12h10m, kind: host, target: r0001/t09, lasts: 5m}                # dark inside an outage
