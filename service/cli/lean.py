@@ -25,15 +25,19 @@ def shed(command: str, options: Mapping[str, Any]) -> None:
     """
     if "pydantic" not in sys.modules:
         return
-    paths = [name for name, value in options.items() if isinstance(value, Path)]
-    text = json.dumps([options, paths], default=str)
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, "-P", "-c", _ENTRY, _ROOT, command, text])  # noqa: S606 -- ourselves
+    os.execv(sys.executable, [sys.executable, "-P", "-c", _ENTRY, _ROOT, command, spelt_out(options)])  # noqa: S606 -- ourselves
+
+
+def spelt_out(options: Mapping[str, Any]) -> str:
+    """Return options as text: what they are, and which of them are paths."""
+    paths = [name for name, value in options.items() if isinstance(value, Path)]
+    return json.dumps([options, paths], default=str)
 
 
 def options_of(text: str) -> dict[str, Any]:
-    """Return the options that `shed` wrote."""
+    """Return the options that were spelt out."""
     options: dict[str, Any]
     options, paths = json.loads(text)
     return options | {name: Path(options[name]) for name in paths}

@@ -3,7 +3,9 @@
 import datetime as dt
 import ipaddress
 import json
+import socket
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -22,7 +24,7 @@ from service.bus.http import HttpPublisher
 from service.bus.memory import MemoryBus
 from service.core.errors import BusError, BusFull, BusRefused, BusUnavailable, ConfigurationError
 from service.core.ports import Publisher, Subscriber
-from service.core.wire import Batch, Receipt, encode
+from service.core.wire import Batch, Receipt, encode, encode_receipts
 from service.tokens import Tokens, digest
 
 VIEWS = Views(metrics=lambda: b"# none\n", ready=lambda: True)
@@ -387,3 +389,51 @@ def test_a_ca_file_that_cannot_be_read_is_an_error_of_configuration(tmp_path: Pa
         (tmp_path / "ca").write_text(content)
     with pytest.raises(ConfigurationError):
         HttpPublisher("https://127.0.0.1:1", ca_file=tmp_path / "ca")
+
+
+def _answers_once_each(listener: socket.socket, reply: bytes, times: int) -> None:
+    """Answer one request a connection, promise to keep it, and hang up."""
+    head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\nconnection: keep-alive\r\n\r\n" % len(reply)
+    for _ in range(times):
+        connection, _ = listener.accept()
+        with connection:
+            while b'"facts"' not in connection.recv(65_536):
+                pass
+            connection.sendall(head + reply)
+
+
+def test_a_service_that_hangs_up_between_batches_costs_no_batch() -> None:
+    """A connection that the other end closed while it was idle is replaced without a word."""
+    receipt = encode_receipts([Receipt(node="r0001-t07", run="run", seq=2, hub_ms=1)])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(10)
+        server = threading.Thread(target=_answers_once_each, args=(listener, receipt, 3), daemon=True)
+        server.start()
+        publisher = HttpPublisher(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        for _ in range(3):
+            publisher.publish(batch())
+            time.sleep(0.1)
+        server.join(10)
+        publisher.close()
+
+    assert len(publisher.receipts(0)) == 3
+
+
+def test_a_service_that_is_away_is_unavailable_and_then_back() -> None:
+    """Nobody listening is BusUnavailable with the address; the same publisher reaches who listens later."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    publisher = HttpPublisher(f"http://127.0.0.1:{port}")
+    with pytest.raises(BusUnavailable, match=str(port)):
+        publisher.publish(batch())
+    publisher.publish_reading(b"{}")  # may be lost without a word
+    receipt = encode_receipts([Receipt(node="r0001-t07", run="run", seq=2, hub_ms=1)])
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        listener.settimeout(10)
+        server = threading.Thread(target=_answers_once_each, args=(listener, receipt, 1), daemon=True)
+        server.start()
+        publisher.publish(batch())
+        server.join(10)
+    publisher.close()
+
+    assert [one.seq for one in publisher.receipts(0)] == [2]
