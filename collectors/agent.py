@@ -85,8 +85,8 @@ class Agent:
         self._stop = threading.Event()
         self._reading_sent_ms = 0
         self._in_vain = 0  # replacements of the collector since the whole tray last answered
-        self._tried: frozenset[str] = frozenset()  # GPUs for whose sake the device was opened anew
-        self._stillness = Stillness()
+        self._tried_ms: dict[str, int] = {}  # when the device was opened anew for a GPU's sake
+        self._stillness, self._opened_ms = Stillness(), 0
         self._brief = 0  # lives of the collector in a row that ended soon
         self.shown = Shown()
         self._ear = Ear(clock, boot.boot, kernel_log, disk.directory if disk else None)
@@ -205,7 +205,7 @@ class Agent:
         return gone
 
     def _show(self, settled: Settled) -> None:
-        self._stillness = Stillness()
+        self._stillness, self._opened_ms = Stillness(), self._clock.monotonic_ms()
         self.shown.opened(settled.inventory)
         self.shown.absent = settled.missing
 
@@ -268,9 +268,7 @@ class Agent:
         polled = {gpu.uuid for gpu in settled.inventory.gpus}
         self.shown.overdue = tuple(hanging)
         self._census.hurry(is_short=bool(hanging or settled.missing))
-        came = self._census.newest.gpus - polled - {one.uuid for one in settled.refused}
-        if came - self._tried:
-            self._tried |= came
+        if came := self._came(settled, polled, now_ms):
             return Gone(now_ms, f"new on this tray: {', '.join(sorted(came))}", "agent:edge")
         if not hanging:
             self._in_vain = 0 if polled <= self.shown.readings.keys() else self._in_vain
@@ -282,6 +280,15 @@ class Agent:
             return None
         self._in_vain += 1
         return Gone(now_ms, f"hung for {max(hanging.values())} ms: {', '.join(hanging)}", verdict.cause)
+
+    def _came(self, settled: Settled, polled: set[str], now_ms: int) -> set[str]:
+        """Return who was counted and is not polled; for one that opening anew did not bring, not soon again."""
+        if self._census.newest.began_ms < self._opened_ms:  # the device has been opened since: it knows better
+            return set()
+        found = self._census.newest.gpus - polled - {one.uuid for one in settled.refused}
+        came = {gpu for gpu in found if now_ms - self._tried_ms.get(gpu, -limits.DAY_MS) >= limits.CENSUS_WHOLE_MS}
+        self._tried_ms.update(dict.fromkeys(came, now_ms))
+        return came
 
     def _counted(self, hanging: dict[str, int], now_ms: int) -> bool:
         """Return whether the census reached, since they hang, the GPUs that hang."""

@@ -76,6 +76,7 @@ class Inventory:
     slot: int | None = None
     tray: int | None = None
     event_types: Mapping[str, int] = field(default_factory=dict)  # by UUID: bit mask subscribed to
+    unanswered: int = 0  # GPUs that the driver counts and that did not say in time who they are
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

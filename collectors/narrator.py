@@ -86,7 +86,9 @@ class Narrator:
             cursor_ms=at_ms,
             heartbeat_ms=self.heartbeat_ms,
         )
-        lost = edges.Look(health_of("gpu:missing"), "gpu:missing")
+        # Beside one that hangs nobody can say which of the absent it is: of none of them is it known to be gone.
+        cause = "agent:hung_call" if self.inventory.unanswered else "gpu:missing"
+        lost = edges.Look(health_of(cause), cause)
         for gpu in self.missing:
             self._tracks[gpu.gpu] = edges.begin(at_ms, lost)
 

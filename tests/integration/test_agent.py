@@ -496,6 +496,28 @@ class _Garbling:
         self._real.close()
 
 
+def test_a_gpu_that_hangs_while_the_driver_is_opened_is_not_missing(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is counted and does not answer is null beside neighbours that are up, and up itself once it answers."""
+    monkeypatch.setattr(limits, "CENSUS_MS", 300)
+    monkeypatch.setattr(limits, "CENSUS_WHOLE_MS", 1_000)  # also: how soon opening anew is tried again
+    rig.start()
+    until("observations", lambda: bool(rig.service.spans(rig.uuids[0])))
+    rig.stop()
+    hangs = True
+
+    def spoil(inventory: Inventory) -> Inventory:
+        return replace(inventory, gpus=inventory.gpus[:3], unanswered=1) if hangs else inventory
+
+    rig.start(device=_Garbling(rig.device, spoil), counts=True)
+    until("hung", lambda: any(span[4] == "agent:hung_call" for span in rig.service.spans(rig.uuids[3])))
+    hangs = False
+    until("back", lambda: rig.service.spans(rig.uuids[3])[-1][3] == "up")
+    rig.stop()
+
+    assert {span[3] for span in rig.service.spans(rig.uuids[3])} == {"up", None}
+    assert {span[3] for span in rig.service.spans(rig.uuids[0])} <= {"up", None}
+
+
 def test_gpus_that_cannot_be_told_apart_are_refused_and_the_others_go_on(rig: Rig) -> None:
     """A repeated and a garbled UUID are set aside with a reason; their time is nobody's, least of all down."""
 
