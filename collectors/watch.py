@@ -6,6 +6,7 @@ deadline is reported as hanging; its tray-mates go on.
 """
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from collectors.catalogue import Round
@@ -174,12 +175,11 @@ class Watch:
     def _survey(self, gpu: str, due_ms: dict[Round, int]) -> None:
         """Collect at most one round that is due, so that the pulse is never late by several."""
         now_ms = self._clock.monotonic_ms()
-        for one, at_ms in due_ms.items():
-            if at_ms <= now_ms and not self._stop.is_set():
-                self._began[gpu] = now_ms
-                self._put(Surveyed(now_ms, self._device.survey(gpu, one)))
-                due_ms[one] = now_ms + SURVEY_MS[one]
-                return
+        one = most_overdue(due_ms, now_ms)
+        if one is not None and not self._stop.is_set():
+            self._began[gpu] = now_ms
+            self._put(Surveyed(now_ms, self._device.survey(gpu, one)))
+            due_ms[one] = now_ms + SURVEY_MS[one]
 
     def _listen(self) -> None:
         while not self._stop.is_set():
@@ -211,3 +211,9 @@ def _is_urgent(sight: Sight) -> bool:
 
 def _gone(mono_ms: int, error: DeviceError | KeyError) -> Gone:
     return Gone(mono_ms, str(error), error.cause if isinstance(error, DeviceGone) else "agent:unreadable")
+
+
+def most_overdue(due_ms: Mapping[Round, int], now_ms: int) -> Round | None:
+    """Return the round that has waited longest for its turn; None while none is due."""
+    one = min(due_ms, key=due_ms.__getitem__)
+    return one if due_ms[one] <= now_ms else None

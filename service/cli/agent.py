@@ -42,6 +42,9 @@ def agent(
     ca_file: Annotated[Path | None, typer.Option(help="Certificate authority of the service.")] = None,
     kernel_log: Annotated[Path, typer.Option(help="Kernel log to hear faults from.")] = Path("/dev/kmsg"),
     mock: Annotated[str | None, typer.Option(help="Simulate: a scenario name or file instead of the driver.")] = None,
+    replay: Annotated[
+        Path | None, typer.Option(help="Show the machine of a capture (scan --capture) instead of the driver's.")
+    ] = None,
     interval_ms: Annotated[int, typer.Option(help="Poll interval.", min=100, max=60_000)] = 1_000,
     heartbeat_ms: Annotated[int, typer.Option(help="Longest observation while nothing changes.", min=500)] = 5_000,
     verbose: Annotated[bool, typer.Option("--verbose", "-v")] = False,
@@ -70,7 +73,8 @@ def agent(
     names = _dcgm_names(dcgm_hostname_label) if dcgm_names else None
     clock = SystemClock()
     name = node or f"{rack}-t{tray:02d}"
-    device, slot = _device(mock, name, clock.now_ms())
+    device, slot = _device(mock, replay, name, clock.now_ms())
+    is_real = mock is None and replay is None
     settings = AgentSettings(
         site=site,
         rack=rack,
@@ -81,7 +85,7 @@ def agent(
         heartbeat_ms=heartbeat_ms,
     )
     publisher = HttpPublisher(to, token=secret(token_file), ca_file=ca_file)
-    counter = IsolatedDevice() if mock is None else None
+    counter = IsolatedDevice() if is_real else None
     running = Agent(
         settings,
         device,
@@ -90,7 +94,7 @@ def agent(
         clock,
         host_boot(),
         counter=counter,
-        kernel_log=None if mock else kernel_log,
+        kernel_log=kernel_log if is_real else None,
     )
     exporter = Exporter(running.shown, interval_ms=interval_ms, dcgm=names)
     _, end_metrics = serve_pages(exporter, clock, host, port, guard)
@@ -127,7 +131,15 @@ def _dcgm_names(label: str) -> "DcgmNames":
     return DcgmNames(platform.node(), label=label)
 
 
-def _device(mock: str | None, node: str, now_ms: int) -> tuple["Device", int]:
+def _device(mock: str | None, replay: Path | None, node: str, now_ms: int) -> tuple["Device", int]:
+    if mock is not None and replay is not None:
+        raise ConfigurationError("--mock and --replay: choose one of them")
+    if replay is not None:
+        from collectors.nvml import NvmlDevice
+        from collectors.nvml.capture import load as load_capture
+        from collectors.nvml.replay import ReplayLibrary
+
+        return NvmlDevice(library=ReplayLibrary(load_capture(replay))), 0
     if mock is None:
         from collectors.isolated import IsolatedDevice
 

@@ -1,9 +1,12 @@
-"""A poke reads a GPU before its turn, once between two turns, and moves no turn."""
+"""A poke reads a GPU before its turn, once between two turns; rounds take turns behind the pulse."""
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from collectors.catalogue import Round
 from collectors.clock import SystemClock
 from collectors.device import Access, DeviceEvent, Inventory, Reading, Survey
-from collectors.watch import Watch
+from collectors.watch import SURVEY_MS, Watch, most_overdue
 
 
 class Quick:
@@ -52,3 +55,16 @@ def test_a_poke_reads_now_and_a_storm_of_pokes_once() -> None:
     watch.stop()
 
     assert reads == 2
+
+
+@given(st.integers(100, 60_000))
+def test_no_round_starves_however_rare_the_pulse(interval_ms: int) -> None:
+    """With one round a pulse at most, each gets its turn within its interval and as many pulses as there are rounds."""
+    due_ms, last_ms = dict.fromkeys(SURVEY_MS, 0), dict.fromkeys(SURVEY_MS, 0)
+    for now_ms in range(0, 600_000, interval_ms):
+        one = most_overdue(due_ms, now_ms)
+        if one is not None:
+            due_ms[one], last_ms[one] = now_ms + SURVEY_MS[one], now_ms
+        waits = {one: now_ms - at_ms for one, at_ms in last_ms.items()}
+
+        assert all(waits[one] <= SURVEY_MS[one] + len(SURVEY_MS) * interval_ms for one in waits)
