@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help python setup demo test check bench soak lint types fmt lock clean servers
+.PHONY: help python setup demo test check bench soak golden lint types fmt lock clean servers
 
 help: ## list the tasks
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ bench: $(STAMP) servers ## measure against the budgets, beside the peer
 
 soak: $(STAMP) servers ## long fault runs
 	$(BIN)/python -m pytest tests/soak -q -s --timeout=0
+
+golden: $(STAMP) servers ## rewrite golden files from what the code says now; read the difference
+	$(BIN)/python -m pytest tests/golden -q --refresh
 
 lint: $(STAMP) ## style and the direction of imports
 	$(BIN)/ruff check .

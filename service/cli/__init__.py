@@ -4,6 +4,8 @@ Exit status: 0 fine, 1 unhealthy, breached or unknown, 2 could not run. Commands
 they need when they run, so that an agent never loads the service's libraries.
 """
 
+import inspect
+import re
 import sys
 from collections.abc import Callable
 
@@ -13,6 +15,7 @@ from service.cli import agent, check, demo, doctor, lean, ledger, scan, serve
 from service.core.errors import ThreeninesError
 
 COULD_NOT_RUN = 2
+_EXAMPLES = re.compile(r"(Examples?|Without a GPU):")
 
 
 def build() -> typer.Typer:
@@ -34,8 +37,14 @@ def build() -> typer.Typer:
         ("import", ledger.import_spans),
         ("statement", ledger.statement),
     ):
-        app.command(name)(command)
+        app.command(name, help=_as_written(command.__doc__ or ""))(command)
     return app
+
+
+def _as_written(text: str) -> str:
+    """Return help whose examples keep their lines: click rewraps a paragraph unless it begins with its mark."""
+    paragraphs = inspect.cleandoc(text).split("\n\n")
+    return "\n\n".join(f"\b\n{one}" if _EXAMPLES.match(one) else one for one in paragraphs)
 
 
 def main() -> None:

@@ -53,9 +53,11 @@ def agent(
 
     Facts are kept in the spool until the service's ledger has committed them.
 
-    Example: threenines agent --to http://127.0.0.1:9909 --rack r0001 --tray 7 --spool ./spool
-
-    Without a GPU: threenines agent --mock quiet --to http://127.0.0.1:9909 --rack r0001 --tray 7 --spool ./spool
+    Examples:
+      threenines agent --to http://127.0.0.1:9909 --rack r0001 --tray 7 --spool ./spool
+      threenines agent --to http://127.0.0.1:9909 --rack r0001 --tray 7 --dcgm-names
+      threenines agent --to http://127.0.0.1:9909 --rack r0001 --tray 7 --listen 0.0.0.0:9908 --web.config.file web.yml
+      threenines agent --mock xid79 --to http://127.0.0.1:9909 --rack r0001 --tray 7 --spool ./spool
     """
     shed("agent", locals())
     from collectors.agent import Agent, AgentSettings
