@@ -166,7 +166,8 @@ class Recorder:
     def taken(self, note: str) -> Capture:
         """Return everything that was answered so far."""
         runs = tuple(itertools.chain.from_iterable(_runs(gpu, number, self._fields) for gpu, number in self._asked()))
-        return Capture(format=1, note=note, init=self._init, calls=tuple(self._calls.values()), fields=runs)
+        calls = tuple(self._calls[asked] for asked in sorted(self._calls, key=repr))
+        return Capture(format=1, note=note, init=self._init, calls=calls, fields=runs)
 
     def _asked(self) -> list[tuple[int, int]]:
         return sorted({(gpu, number) for gpu, number, _ in self._fields})

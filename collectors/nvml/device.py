@@ -6,7 +6,7 @@ into values and reasons. Vendor units, struct versions and error codes end in th
 
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from collectors.catalogue import Key, Part, Quantity, Round, of_round, quantity_of
 from collectors.clock import SystemClock
@@ -17,6 +17,7 @@ from collectors.nvml.codes import (
     BAD_VERSION,
     DRIVER_NOT_LOADED,
     GPU_IS_LOST,
+    GPU_NOT_FOUND,
     LIBRARY_NOT_FOUND,
     NO_PERMISSION,
     NOT_FOUND,
@@ -47,6 +48,7 @@ _CAUSES = {
     NO_PERMISSION: ("agent:unreadable", "give the agent read access to /dev/nvidiactl and /dev/nvidia*"),
     DRIVER_NOT_LOADED: ("driver:not_loaded", "load the NVIDIA kernel module (modprobe nvidia)"),
     LIBRARY_NOT_FOUND: ("driver:library_missing", "install the driver's user space (libnvidia-ml.so.1)"),
+    GPU_NOT_FOUND: ("gpu:missing", "no GPU answers: see lspci and the kernel log"),
     VERSION_MISMATCH: ("driver:version_mismatch", "library and kernel module differ: reload the module or reboot"),
 }
 _OTHER_CAUSE = ("agent:unreadable", "see the kernel log (dmesg) for what the driver says")
@@ -101,6 +103,9 @@ class NvmlDevice:
             need(self._library.init())
             self._is_open = True
             return self._take_in()
+        except DriverUnavailable:
+            self.close()
+            raise
         except NotAnswered as error:
             self.close()
             cause, mend = _CAUSES.get(error.code, _OTHER_CAUSE)
@@ -108,11 +113,13 @@ class NvmlDevice:
 
     def _take_in(self) -> Inventory:
         self.field_lock = FieldLock(self._clock)  # a call that hangs from before keeps the old one
-        gpus = found(self._library)
+        gpus, unanswered = found(self._library, self.field_lock.call, self._clock)
+        if unanswered and not gpus:
+            raise DriverUnavailable("driver:hung", f"NVML: none of {unanswered} GPUs says in time who it is")
         self._gpus = {gpu.identity.uuid: _Gpu(gpu, gpu.handle, _plans(gpu)) for gpu in gpus}
         self._events = EventSet(self._library)
         need(self._events.open({gpu.identity.uuid: gpu.handle for gpu in gpus}))
-        return _inventory(self._library, gpus, self._events.masks)
+        return replace(_inventory(self._library, gpus, self._events.masks), unanswered=unanswered)
 
     def close(self) -> None:
         """Let go of events and library; idempotent."""

@@ -1,16 +1,19 @@
 """Which GPUs the driver shows and where each sits; asked once each time the driver is opened."""
 
 import struct
+import threading
 import uuid
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-from collectors.catalogue import Key
 from collectors.device import GpuIdentity
 from collectors.nvml.batches import C2C_COUNT, LINK_COUNT
 from collectors.nvml.calls import versioned
 from collectors.nvml.codes import BAD_VERSION, SUCCESS, UNINITIALIZED, VERSION_MISMATCH
 from collectors.nvml.fields import Field, FieldBatch, decode
 from collectors.nvml.library import Buffer, Library
+from service.core import limits
+from service.core.ports import Clock
 
 _PCI = struct.Struct("<16xIII8x32s")  # domain, bus, device; the legacy spelling and ids are passed over
 _TEXT = 96
@@ -89,26 +92,56 @@ def handle_by_uuid(library: Library, gpu: str) -> int:
     return handle.number()
 
 
-def found(library: Library) -> list[Found]:
-    """Return the GPUs that answer, in order of PCI address; one that is lost is left out.
+Locked = Callable[[str, Callable[[], int]], int]
+"""Field calls take turns: `(for whom, call) -> return code`."""
+
+
+def found(library: Library, locked: Locked, clock: Clock) -> tuple[list[Found], int]:
+    """Return the GPUs that answer, in order of PCI address, and how many did not in time.
+
+    Each is asked in a thread of its own: one that hangs while the driver is opened blinds no
+    other. One that is lost is left out, and is not among those that did not answer.
 
     Raises:
         NotAnswered: If the driver as a whole gave no answer.
     """
-    addressed = []
-    for index in range(number(library, "nvmlDeviceGetCount_v2", None)):
+    asked = [_Asking(library, locked, index) for index in range(number(library, "nvmlDeviceGetCount_v2", None))]
+    for one in asked:
+        one.start()
+    until_ms = clock.monotonic_ms() + limits.CALL_DEADLINE_MS
+    answered = [one for one in asked if one.is_done(max(0, until_ms - clock.monotonic_ms()) / 1000)]
+    for one in answered:
+        if one.refused in {UNINITIALIZED, VERSION_MISMATCH}:
+            raise NotAnswered(one.refused)
+    gpus = sorted(
+        (one.found for one in answered if one.found is not None), key=lambda gpu: (gpu[0], gpu[1].identity.index)
+    )
+    seated = [replace(gpu, identity=replace(gpu.identity, position=at)) for at, (_, gpu) in enumerate(gpus)]
+    return seated, len(asked) - len(answered)
+
+
+class _Asking(threading.Thread):
+    """Asks one GPU who it is; left behind when it hangs."""
+
+    def __init__(self, library: Library, locked: Locked, index: int) -> None:
+        super().__init__(name=f"identity-{index}", daemon=True)
+        self._library, self._locked, self._index = library, locked, index
+        self.found: tuple[tuple[int, int, int], Found] | None = None
+        self.refused = SUCCESS
+
+    def run(self) -> None:
+        """Ask."""
         try:
-            handle = _handle(library, index)
-            addressed.append((*_pci(library, handle), index, handle))
+            handle = _handle(self._library, self._index)
+            address, bus_id = _pci(self._library, handle)
+            self.found = address, _found(self._library, self._locked, handle, index=self._index, bus_id=bus_id)
         except NotAnswered as error:
-            _raise_if_void(error)
-    gpus: list[Found] = []
-    for _, bus_id, index, handle in sorted(addressed, key=lambda one: (one[0], one[2])):
-        try:
-            gpus.append(_found(library, handle, position=len(gpus), index=index, bus_id=bus_id))
-        except NotAnswered as error:  # lost a moment ago
-            _raise_if_void(error)
-    return gpus
+            self.refused = error.code
+
+    def is_done(self, wait_seconds: float) -> bool:
+        """Return whether it answered, or was refused, within this time."""
+        self.join(wait_seconds)
+        return not self.is_alive()
 
 
 def _handle(library: Library, index: int) -> int:
@@ -124,12 +157,12 @@ def _pci(library: Library, handle: int) -> tuple[tuple[int, int, int], str]:
     return (domain, bus, device), spelling.split(b"\0")[0].decode("ascii", "replace")
 
 
-def _found(library: Library, handle: int, *, position: int, index: int, bus_id: str) -> Found:
+def _found(library: Library, locked: Locked, handle: int, *, index: int, bus_id: str) -> Found:
     gpu = text(library, "nvmlDeviceGetUUID", handle)
     cluster, clique = _domain(library, handle)
     identity = GpuIdentity(
         uuid=gpu,
-        position=position,
+        position=index,  # until all are known
         index=index,
         module=_text_or_none(library, "nvmlDeviceGetSerial", handle) or gpu,  # no serial: a module of its own
         module_id=_number_or_none(library, "nvmlDeviceGetModuleId", handle),
@@ -146,8 +179,8 @@ def _found(library: Library, handle: int, *, position: int, index: int, bus_id: 
         identity=identity,
         handle=handle,
         place=_place(library, handle),
-        links=_count(library, handle, LINK_COUNT),
-        c2c_links=_count(library, handle, C2C_COUNT),
+        links=_count(library, locked, handle, LINK_COUNT),
+        c2c_links=_count(library, locked, handle, C2C_COUNT),
     )
 
 
@@ -180,11 +213,14 @@ def _domain(library: Library, handle: int) -> tuple[str | None, int | None]:
     return str(uuid.UUID(bytes=raw[4:20])), clique
 
 
-def _count(library: Library, handle: int, field: int) -> int:
+def _count(library: Library, locked: Locked, handle: int, field: int) -> int:
     """Return how many links a GPU has; 0 where it has none or does not say."""
-    key: Key | None = None
-    batch = FieldBatch([Field(field, 0, key)])
-    batch.ask(lambda count, entries: library.call("nvmlDeviceGetFieldValues", handle, count, entries))
+    batch = FieldBatch([Field(field, 0, None)])
+    batch.ask(
+        lambda count, entries: locked(
+            f"handle {handle}", lambda: library.call("nvmlDeviceGetFieldValues", handle, count, entries)
+        )
+    )
     answer = batch.answers()[0]
     value = decode(answer.value_type, answer.value) if answer.code == SUCCESS else None
     return int(value) if value is not None and 0 <= value <= _LINKS_MAX else 0
@@ -202,8 +238,3 @@ def _number_or_none(library: Library, function: str, handle: int) -> int | None:
         return number(library, function, handle)
     except NotAnswered:
         return None
-
-
-def _raise_if_void(error: NotAnswered) -> None:
-    if error.code in {UNINITIALIZED, VERSION_MISMATCH}:
-        raise error

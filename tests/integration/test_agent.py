@@ -21,7 +21,7 @@ from collectors.isolated import IsolatedDevice
 from collectors.spool import DiskSpool, Spool
 from service.bus.memory import MemoryBus
 from service.core import limits
-from service.core.errors import BusUnavailable, DriverUnavailable
+from service.core.errors import BusUnavailable
 from service.core.ports import Clock
 from service.core.wire import Batch, Receipt
 from tests.fakedriver.driver import STATE_VARIABLE, FakeDriver
@@ -444,18 +444,6 @@ def test_a_missing_gpu_that_comes_back_is_welcomed_without_a_restart(rig: Rig, m
     assert rig.agent.shown.collector_restarts == 0
 
 
-class _Empty(IsolatedDevice):
-    """The simulated tray; what initialisation says when it finds no GPU (code 28) has its cause word."""
-
-    def open(self) -> Inventory:
-        try:
-            return super().open()
-        except DriverUnavailable as error:
-            if "code 28" in str(error):
-                raise DriverUnavailable("gpu:missing", str(error)) from error
-            raise
-
-
 def test_a_driver_that_shows_no_gpu_at_all_has_lost_them_all(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Compared with what was remembered every GPU is missing: down, each at its place."""
     monkeypatch.setattr(limits, "DRIVER_RETRY_MS", 200)
@@ -464,7 +452,7 @@ def test_a_driver_that_shows_no_gpu_at_all_has_lost_them_all(rig: Rig, monkeypat
     rig.stop()
     for gpu in range(4):
         rig.driver.set_absent(gpu)
-    rig.start(device=_Empty())
+    rig.start()
     until("missing", lambda: all(rig.service.spans(gpu)[-1][4] == "gpu:missing" for gpu in rig.uuids))
     for gpu in range(4):
         rig.driver.set_absent(gpu, absent=False)

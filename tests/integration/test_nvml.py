@@ -397,3 +397,34 @@ def test_an_init_that_found_no_gpu_says_so(driver: FakeDriver, device: NvmlDevic
     driver.set_init_error(28)
     with pytest.raises(DriverUnavailable, match="no GPU was found"):
         device.open()
+
+
+def test_a_gpu_that_hangs_while_the_driver_is_opened_blinds_no_other(driver: FakeDriver, device: NvmlDevice) -> None:
+    """Three say who they are in time; the fourth is counted as one that did not answer."""
+    driver.set_hang(2, 30_000)
+    inventory = device.open()
+    readings = [device.read(gpu.uuid).access for gpu in inventory.gpus]
+    driver.set_hang(2, 0)
+
+    assert [gpu.uuid for gpu in inventory.gpus] == [driver.uuid(gpu) for gpu in (0, 1, 3)]
+    assert inventory.unanswered == 1
+    assert readings == [Access.OK] * 3
+
+
+def test_a_driver_that_hangs_as_a_whole_while_it_is_opened_is_hung(driver: FakeDriver, device: NvmlDevice) -> None:
+    """Nobody is missing: nobody was heard."""
+    for gpu in range(4):
+        driver.set_hang(gpu, 30_000)
+    with pytest.raises(DriverUnavailable) as caught:
+        device.open()
+    for gpu in range(4):
+        driver.set_hang(gpu, 0)
+
+    assert caught.value.cause == "driver:hung"
+
+
+def test_two_gpus_under_one_uuid_are_both_in_the_inventory(driver: FakeDriver, device: NvmlDevice) -> None:
+    """Whoever tells of them must be able to see that there are two."""
+    driver.set_identity(1, uuid=driver.uuid(0))
+
+    assert [gpu.uuid for gpu in device.open().gpus].count(driver.uuid(0)) == 2
