@@ -79,7 +79,7 @@ class Watch:
         self._pokes = {gpu: threading.Event() for gpu in gpus}
         self._poked_until_ms: dict[str, int] = {}  # the turn before which a reading was asked for
         self._lock = threading.Lock()
-        self._bell = threading.Event()
+        self._bell, self._whole = threading.Event(), threading.Event()  # something is there; all that is to be is
         self._row: list[Sight] = []
         self._readings = 0  # in the row
         self.dropped = 0
@@ -112,14 +112,19 @@ class Watch:
         self._put(overheard)
 
     def take(self) -> list[Sight]:
-        """Wait for a round of readings or for what is urgent, a tick at most; return all there is, in order."""
-        self._bell.wait(self._patience_ms() / 1000)
+        """Wait for a round of readings or for what is urgent, a tick at most; return all there is, in order.
+
+        The rest of a round follows its first reading in moments; for a GPU that hangs nobody waits longer.
+        """
+        if self._bell.wait(self._patience_ms() / 1000):
+            self._whole.wait(limits.ROUND_MS / 1000)
         return self.left()
 
     def left(self) -> list[Sight]:
         """Return, without waiting, what nobody took yet."""
         with self._lock:
             self._bell.clear()
+            self._whole.clear()
             row, self._row, self._readings = self._row, [], 0
         return row
 
@@ -200,6 +205,8 @@ class Watch:
             self._row.append(sight)
             self._readings += isinstance(sight, Seen)
             if self._readings >= len(self._began) or _is_urgent(sight):
+                self._whole.set()
+            if not isinstance(sight, Surveyed):
                 self._bell.set()
 
 

@@ -28,6 +28,7 @@ DRIVER_RETRY_MS = 5 * SECOND_MS
 DRIVER_RETRY_MAX_MS = 20 * SECOND_MS  # evidence that there is no driver must not become silence
 EVENT_WAIT_MS = SECOND_MS  # an event ends the wait at once; this is how late a worker hears that it shall stop
 AGENT_QUEUE_ITEMS = 4_096  # readings and events between the workers and the agent loop
+ROUND_MS = 100  # how long the loop waits for the rest of a round once a GPU was read
 AGENT_TICK_MS = 1_250  # the loop's longest sleep; above a poll, so that a round of readings wakes it and not both
 CENSUS_MS = MINUTE_MS  # how often a tray that misses a GPU is counted anew
 CENSUS_WHOLE_MS = 10 * MINUTE_MS  # how often one that misses none is

@@ -1,12 +1,14 @@
 """A poke reads a GPU before its turn, once between two turns; rounds take turns behind the pulse."""
 
+import threading
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors.catalogue import Round
 from collectors.clock import SystemClock
 from collectors.device import Access, DeviceEvent, Inventory, Reading, Survey
-from collectors.watch import SURVEY_MS, Watch, most_overdue
+from collectors.watch import SURVEY_MS, Seen, Watch, most_overdue
 
 
 class Quick:
@@ -68,3 +70,30 @@ def test_no_round_starves_however_rare_the_pulse(interval_ms: int) -> None:
         waits = {one: now_ms - at_ms for one, at_ms in last_ms.items()}
 
         assert all(waits[one] <= SURVEY_MS[one] + len(SURVEY_MS) * interval_ms for one in waits)
+
+
+class Partly(Quick):
+    """A device on which one GPU never answers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.release = threading.Event()
+
+    def read(self, gpu: str) -> Reading:
+        """Answer for all but one."""
+        if gpu == "GPU-hung":
+            self.release.wait(60)
+        return super().read(gpu)
+
+
+def test_a_gpu_that_hangs_holds_back_no_others_reading() -> None:
+    """Every reading of a neighbour is handed out by itself: none waits until its next one replaces it."""
+    device = Partly()
+    watch = Watch(device, ("GPU-1", "GPU-hung"), SystemClock(), interval_ms=500)
+    watch.start()
+    rows = [watch.take() for _ in range(4)]
+    device.release.set()
+    watch.stop()
+    readings = [sum(isinstance(sight, Seen) for sight in row) for row in rows]
+
+    assert readings == [1, 1, 1, 1]
