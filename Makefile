@@ -68,7 +68,7 @@ lock: python ## renew requirements.lock: hashes, no index, no host (UPGRADE=1 fo
 	@tools=$$(mktemp -d) && trap 'rm -rf "$$tools"' EXIT && $(PYTHON) -m venv "$$tools" && \
 	"$$tools/bin/python" -m pip install -q --disable-pip-version-check uv && \
 	env -u PIP_FIND_LINKS -u UV_FIND_LINKS -u UV_INDEX -u UV_DEFAULT_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL \
-		"$$tools/bin/uv" pip compile -q pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+		"$$tools/bin/uv" pip compile -q pyproject.toml --extra dev --extra pdf --universal --python-version 3.11 --generate-hashes \
 		$(if $(UPGRADE),--upgrade) --no-emit-index-url --no-emit-find-links --no-header --no-config -o requirements.lock
 
 clean: ## remove what was built
