@@ -79,6 +79,7 @@ CAUSES: dict[str, Health | None] = {
     "nvlink:link_down": Health.DEGRADED,
     "memory:remap_pending": Health.DEGRADED,
     "memory:remap_failed": Health.DOWN,
+    "smoothing:disengaged": Health.DEGRADED,  # XID 163: until 162, or a reset
     # The host and its surroundings
     "host:reboot": Health.DOWN,
     "host:dead": Health.DOWN,

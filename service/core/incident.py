@@ -8,6 +8,11 @@ An incident is everything that one GPU raised until three minutes of silence; so
 back hours later and still belong to it. Its class is the strongest seen, unless the driver's
 recovery action says otherwise. Times are ms UTC on the scale of one node, in about that order:
 what comes late by less than the window of two witnesses changes nothing.
+
+Only a line of an NVLink code says that somebody injected it, and the number of such a code alone
+takes nobody down. So an event acts at once, whatever its code, and nothing waits for a line: when
+one within the window says that it was a test, the incident is as if the event had not come. What
+the driver asks for after a test is asked for all the same.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,6 +24,7 @@ from service.core.nvlink_xid import PEER_REASONS, Outcome
 from service.core.xid import (
     CONTAINED,
     DETAILS_OF_48,
+    MEMORY_REDUCED,
     SMOOTHING_BACK,
     SMOOTHING_LOST,
     STICKY,
@@ -60,9 +66,10 @@ class Named:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Polled:
-    """A poll found the GPU healthy."""
+    """A poll found the GPU healthy, though perhaps with less memory than it had before."""
 
     at_ms: int
+    memory_missing: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,20 +133,61 @@ class GpuFaults:
     """The faults of one GPU: open incidents, the newest closed one, and what was just counted.
 
     `counted` holds by code when an XID was last counted, and how many lines of the kernel were
-    counted for which the driver's event has not come yet.
+    counted for which the driver's event has not come yet; `injected` when a line last said of a
+    code that somebody tests with it.
     """
 
     open: tuple[Incident, ...] = ()
     closed: Incident | None = None
     opened: int = 0
     counted: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    injected: Mapping[int, int] = field(default_factory=dict)
 
 
 def raised(faults: GpuFaults, evidence: Raised) -> tuple[GpuFaults, bool]:
     """Take in a witness's record of an XID; return the faults, and whether it is one more XID."""
     counted, news = _count(faults.counted, evidence)
     faults = replace(faults, counted=counted)
-    return (faults if evidence.injected else _join(faults, evidence)), news
+    if evidence.injected:
+        return _withdraw(_note_test(faults, evidence), evidence), news
+    is_number = evidence.witness is Witness.NVML  # a line would say by itself what it is
+    if is_number and is_test(faults, evidence.code, evidence.at_ms):
+        return faults, news
+    return _join(faults, evidence), news
+
+
+def is_test(faults: GpuFaults, code: int, at_ms: int) -> bool:
+    """Return whether a line beside this instant says that a code was injected."""
+    last_ms = faults.injected.get(code)
+    return last_ms is not None and abs(at_ms - last_ms) <= limits.XID_WITNESS_MS
+
+
+def _note_test(faults: GpuFaults, evidence: Raised) -> GpuFaults:
+    near = {code: at_ms for code, at_ms in faults.injected.items() if is_test(faults, code, evidence.at_ms)}
+    room = evidence.code in near or len(near) < limits.INCIDENT_CODES
+    return replace(faults, injected={**near, evidence.code: evidence.at_ms} if room else near)
+
+
+def _withdraw(faults: GpuFaults, evidence: Raised) -> GpuFaults:
+    """Take out of the open incidents what was only the number of an injected XID."""
+    kept = [_without(one, evidence) if _is_number_of(one, evidence) else one for one in faults.open]
+    return replace(faults, open=tuple(one for one in kept if one is not None))
+
+
+def _is_number_of(incident: Incident, evidence: Raised) -> bool:
+    seen = incident.codes.get(evidence.code)
+    if seen is None or seen.outcome is not None or asked_for(incident) != 0:
+        return False
+    return max(abs(evidence.at_ms - at_ms) for at_ms in (seen.first_ms, seen.last_ms)) <= limits.XID_WITNESS_MS
+
+
+def _without(incident: Incident, evidence: Raised) -> Incident | None:
+    """Return an incident without a code, None when nothing else is in it."""
+    codes = {code: seen for code, seen in incident.codes.items() if code != evidence.code}
+    if not codes:
+        return None
+    first_ms, last_ms = min(one.first_ms for one in codes.values()), max(one.last_ms for one in codes.values())
+    return replace(incident, codes=codes, opened_ms=first_ms, last_ms=last_ms)
 
 
 def fold(faults: GpuFaults, evidence: Evidence) -> GpuFaults:
@@ -152,7 +200,7 @@ def fold(faults: GpuFaults, evidence: Evidence) -> GpuFaults:
         case Reset():
             return replace(faults, open=tuple(_reset(incident, evidence) for incident in faults.open))
         case Polled():
-            return _polled(faults, evidence.at_ms)
+            return _polled(faults, evidence)
         case Reloaded():
             return faults
 
@@ -172,20 +220,33 @@ def _count(counted: Mapping[int, tuple[int, int]], evidence: Raised) -> tuple[di
 
 
 def _join(faults: GpuFaults, evidence: Raised) -> GpuFaults:
-    for number, incident in enumerate(faults.open):
-        if _belongs(incident, evidence):
-            joined = _with(incident, evidence)
-            return replace(faults, open=(*faults.open[:number], joined, *faults.open[number + 1 :]))
+    near = [number for number, incident in enumerate(faults.open) if _belongs(incident, evidence)]
+    if near:
+        number = min(near, key=lambda one: not _is_of_smoothing(faults.open[one], evidence))
+        joined = _with(faults.open[number], evidence)
+        return replace(faults, open=(*faults.open[:number], joined, *faults.open[number + 1 :]))
     begun = _with(Incident(evidence.at_ms, evidence.at_ms, {}), evidence)
-    kept = faults.open[-(limits.INCIDENTS_OPEN - 1) :]
-    forgotten = faults.open[: -(limits.INCIDENTS_OPEN - 1)]
-    closed = replace(forgotten[-1], closed_ms=evidence.at_ms) if forgotten else faults.closed
+    forgotten = _forgotten(faults.open)
+    kept = tuple(incident for incident in faults.open if incident is not forgotten)
+    closed = faults.closed if forgotten is None else replace(forgotten, closed_ms=evidence.at_ms)
     return replace(faults, open=(*kept, begun), closed=closed, opened=faults.opened + 1)
+
+
+def _forgotten(incidents: tuple[Incident, ...]) -> Incident | None:
+    """Return the oldest incident when there is no room for one more; a lost smoothing stays."""
+    if len(incidents) < limits.INCIDENTS_OPEN:
+        return None
+    return next((one for one in incidents if SMOOTHING_LOST not in standing(one)), incidents[0])
+
+
+def _is_of_smoothing(incident: Incident, evidence: Raised) -> bool:
+    """Return whether a record repeats or cancels the loss of smoothing that an incident holds."""
+    return evidence.code in {SMOOTHING_BACK, SMOOTHING_LOST} and SMOOTHING_LOST in incident.codes
 
 
 def _belongs(incident: Incident, evidence: Raised) -> bool:
     at_ms, code = evidence.at_ms, evidence.code
-    if code == SMOOTHING_BACK and SMOOTHING_LOST in incident.codes:
+    if _is_of_smoothing(incident, evidence):
         return True
     if code in STICKY and code in incident.codes:
         return at_ms - incident.codes[code].last_ms < limits.INCIDENT_STICKY_MS
@@ -244,16 +305,19 @@ def _reset(incident: Incident, evidence: Reset) -> Incident:
     return replace(incident, reset_ms=evidence.at_ms) if evidence.at_ms >= incident.last_ms else incident
 
 
-def _polled(faults: GpuFaults, at_ms: int) -> GpuFaults:
+def _polled(faults: GpuFaults, poll: Polled) -> GpuFaults:
     """Close what a healthy poll closes: after a reset, or after silence when nothing is asked for."""
-    over = [incident for incident in faults.open if _is_over(incident, at_ms)]
+    over = [incident for incident in faults.open if _is_over(incident, poll)]
     if not over:
         return faults
     still = tuple(incident for incident in faults.open if incident not in over)
-    return replace(faults, open=still, closed=replace(over[-1], closed_ms=at_ms))
+    return replace(faults, open=still, closed=replace(over[-1], closed_ms=poll.at_ms))
 
 
-def _is_over(incident: Incident, at_ms: int) -> bool:
+def _is_over(incident: Incident, poll: Polled) -> bool:
+    at_ms = poll.at_ms
+    if poll.memory_missing and MEMORY_REDUCED in incident.codes:  # no reset brought it back
+        return False
     if incident.reset_ms is not None and incident.last_ms <= incident.reset_ms <= at_ms:
         return True
     if incident.action not in {None, 0} or SMOOTHING_LOST in standing(incident):
@@ -270,6 +334,17 @@ def standing(incident: Incident) -> frozenset[int]:
     if back is not None and lost is not None and back.last_ms >= lost.last_ms:
         return frozenset(codes) - {SMOOTHING_LOST}
     return frozenset(codes)
+
+
+def smoothing_lost_ms(faults: GpuFaults) -> int | None:
+    """Return when power smoothing was last lost, None while nothing says that it is lost."""
+    lost = (one.codes[SMOOTHING_LOST].last_ms for one in faults.open if SMOOTHING_LOST in standing(one))
+    return max(lost, default=None)
+
+
+def with_smoothing_lost(at_ms: int) -> GpuFaults:
+    """Return the faults of a GPU of which only a loss of power smoothing is remembered."""
+    return GpuFaults(open=(Incident(at_ms, at_ms, {SMOOTHING_LOST: Code(at_ms, at_ms)}),))
 
 
 _STRENGTH = (
@@ -289,8 +364,11 @@ _DECODED = {
 }
 
 
-def judge(incident: Incident) -> Verdict:
-    """Return the class of an incident: the recovery action first, then what was decoded, then the codes."""
+def judge(incident: Incident, *, memory_missing: bool = False) -> Verdict:
+    """Return the class of an incident: the recovery action first, then what was decoded, then the codes.
+
+    A 168 says that memory is gone; where some is missing indeed, a person must look at it.
+    """
     action = asked_for(incident)
     if action != 0:
         return Verdict(XidClass.NODE_REBOOT if action in _REBOOTS else XidClass.GPU_RESET)
@@ -300,7 +378,8 @@ def judge(incident: Incident) -> Verdict:
         codes -= DETAILS_OF_48
     kinds = [_kind(code, incident.codes[code]) for code in codes]
     strongest = max(kinds, key=_STRENGTH.index, default=XidClass.INFORMATIONAL)
-    return Verdict(strongest, suspicious=strongest is XidClass.UNKNOWN and bool(codes & SUSPICIOUS))
+    odd = codes & SUSPICIOUS or (memory_missing and MEMORY_REDUCED in codes)
+    return Verdict(strongest, suspicious=strongest is XidClass.UNKNOWN and bool(odd))
 
 
 def _kind(code: int, seen: Code) -> XidClass:
@@ -326,6 +405,8 @@ _FABRIC_CODES = frozenset({149, 150})
 
 def fabric(incidents: Iterable[tuple[str, Incident]], clique_of: Mapping[str, str]) -> tuple[FabricIncident, ...]:
     """Group the link faults of several GPUs of one clique, close in time, into one incident each.
+
+    An agent calls it for its tray; one cause may hit trays of a whole rack, which only the service sees.
 
     Args:
         incidents: GPU and incident, of a tray, a rack or more.

@@ -273,10 +273,12 @@ _TABLE: tuple[Xid, ...] = (
     Xid(157, "RESOURCE_RETIREMENT_FAILURE", True, _INFO, Action.WATCH, "spares are used up"),
     Xid(158, "GPU_FATAL_TIMEOUT", True, _RESET, Action.RESET_GPU),
     Xid(159, "ROBUST_CHANNEL_CHI_NON_DATA_ERROR", True, _WHO, Action.DECODE, "a reset when UVM faulted, else nothing"),
-    Xid(160, "CHANNEL_RETIREMENT_EVENT", True, _INFO, Action.WATCH, "channel retired"),
-    Xid(161, "CHANNEL_RETIREMENT_FAILURE", True, _INFO, Action.WATCH, "channel retirement failed"),
+    Xid(
+        160, "CHANNEL_RETIREMENT_EVENT", True, _INFO, Action.WATCH, "health follows the recovery action that comes next"
+    ),
+    Xid(161, "CHANNEL_RETIREMENT_FAILURE", True, _INFO, Action.WATCH, "health follows the action that comes next"),
     Xid(162, "PSHC_REENGAGED", True, _INFO, Action.CLEAR_163, "power smoothing is back: closes 163"),
-    Xid(163, "PSHC_DISENGAGED", True, _INFO, Action.WATCH, "power smoothing is off until 162"),
+    Xid(163, "PSHC_DISENGAGED", True, _INFO, Action.WATCH, "power smoothing is off until 162: smoothing:disengaged"),
     Xid(164, "PSHC_LOW_LIFETIME", True, _INFO, Action.WATCH, "smoothing circuit wears out"),
     Xid(165, "PSHC_ZERO_LIFETIME", True, _HARD, Action.SERVICE, "a fault only where power smoothing is required"),
     Xid(166, "NVLINK_SECURE_CRYPTO_ERR", True, _WHO, Action.REVIEW, "suspicious"),
@@ -300,6 +302,8 @@ UNCONTAINED = 95
 DETAILS_OF_48 = frozenset({48, 171, 172})  # 171 and 172 say where the error of a 48 was
 NVLINK = frozenset(range(144, 151))  # number alone means nothing: decode the kernel line
 SMOOTHING_BACK, SMOOTHING_LOST, SMOOTHING_WORN = 162, 163, 165
+MEMORY_REDUCED = 168
+REMAP_FAILURE = 64
 RECOVERY_ACTION_CHANGED = 154
 # Codes after which the driver is expected to name a recovery action.
 NAMES_ACTION = NVLINK | {48, 62, 63, 64, 79, 94, 95, 109, 110, 120, 143, 155, 156, 158, 159, 160, 161}

@@ -62,8 +62,15 @@ def test_saying_it_again_changes_nothing(row: list[Raised]) -> None:
 
 evidence = st.one_of(
     st.builds(Raised, at_ms=st.integers(0, 10**8), code=st.integers(1, 65_535), witness=st.sampled_from(Witness)),
+    st.builds(
+        Raised,
+        at_ms=st.integers(0, 10**5),
+        code=st.integers(144, 165),
+        witness=st.sampled_from(Witness),
+        injected=st.booleans(),
+    ),
     st.builds(Named, at_ms=st.integers(0, 10**8), action=st.integers(0, 300), words=st.booleans()),
-    st.builds(Polled, at_ms=st.integers(0, 10**8)),
+    st.builds(Polled, at_ms=st.integers(0, 10**8), memory_missing=st.booleans()),
     st.builds(Reset, at_ms=st.integers(0, 10**8)),
 )
 
@@ -77,5 +84,7 @@ def test_whatever_comes_in_whatever_order_is_bounded_and_judged(row: list[object
 
     assert len(faults.open) <= limits.INCIDENTS_OPEN
     assert len(faults.counted) <= limits.INCIDENT_CODES
+    assert len(faults.injected) <= limits.INCIDENT_CODES
+    assert sum(163 in one.codes for one in faults.open) <= 1
     assert all(len(one.codes) <= limits.INCIDENT_CODES and judge(one).kind for one in faults.open)
     assert all(one.opened_ms <= one.last_ms for one in faults.open)

@@ -17,7 +17,9 @@ from service.core.incident import (
     fold,
     judge,
     raised,
+    smoothing_lost_ms,
     standing,
+    with_smoothing_lost,
 )
 from service.core.nvlink_xid import Outcome
 from service.core.xid import XidClass
@@ -149,6 +151,45 @@ def test_smoothing_that_came_back_closes_its_loss_and_nothing_else() -> None:
     assert fold(back, Polled(at_ms=3 * HOUR)).open == ()
 
 
+@pytest.mark.parametrize("back", [1, 2, 7_200])
+def test_smoothing_that_came_back_closes_all_losses_before_it(back: float) -> None:
+    """However often it was lost, and whatever other incident is nearer."""
+    lost = play(at(0, 79), at(400, 163), at(4_000, 163), at(4_001, 79), at(4_001, 31))
+    found = fold(lost, at(4_001 + back, 162))
+
+    assert smoothing_lost_ms(lost) == 4_000 * SECOND
+    assert smoothing_lost_ms(found) is None
+
+
+def test_a_lost_smoothing_is_not_forgotten_for_lack_of_room() -> None:
+    """Other incidents give way to a new one, the oldest first."""
+    faults = play(at(0, 163), *(at(1_000 * hour, 31) for hour in range(1, 3 * limits.INCIDENTS_OPEN)))
+
+    assert len(faults.open) == limits.INCIDENTS_OPEN
+    assert smoothing_lost_ms(faults) == 0
+    assert faults.closed is not None
+    assert sorted(faults.closed.codes) == [31]
+
+
+def test_a_remembered_loss_of_smoothing_ends_as_any_other() -> None:
+    """By 162, or by a reset and a healthy poll; not by silence."""
+    kept = with_smoothing_lost(5 * SECOND)
+
+    assert smoothing_lost_ms(fold(kept, Polled(at_ms=HOUR))) == 5 * SECOND
+    assert smoothing_lost_ms(fold(kept, at(3_600, 162))) is None
+    assert fold(fold(kept, Reset(at_ms=HOUR)), Polled(at_ms=HOUR + 1)).open == ()
+
+
+def test_memory_that_is_gone_stays_suspicious_until_it_is_back() -> None:
+    """168 where memory is missing asks for a person; neither silence nor a reset that mended nothing ends it."""
+    faults = play(at(0, 168), Reset(at_ms=SECOND), Polled(at_ms=HOUR, memory_missing=True))
+
+    assert judge(only(faults), memory_missing=True).suspicious
+    assert not judge(only(faults)).suspicious
+    assert not judge(only(play(at(0, 185))), memory_missing=True).suspicious
+    assert fold(faults, Polled(at_ms=2 * HOUR)).open == ()
+
+
 def test_a_reset_closes_everything_after_a_healthy_poll_and_a_reload_closes_nothing() -> None:
     """Whatever was raised before it; what came after it stays."""
     faults = play(at(0, 95), at(1, 163), at(300, 46))
@@ -182,6 +223,32 @@ def test_an_unknown_code_waits_for_a_healthy_poll_and_silence() -> None:
 def test_injected_records_open_no_incident() -> None:
     """A test of somebody's is counted elsewhere."""
     assert play(Raised(at_ms=0, code=149, witness=KERNEL, outcome=Outcome.RESET, injected=True)).open == ()
+
+
+def injected(second: float, code: int = 149) -> Raised:
+    """Return the line of a test at a second."""
+    return Raised(at_ms=int(second * SECOND), code=code, witness=KERNEL, outcome=Outcome.RESET, injected=True)
+
+
+def test_the_number_of_an_injected_xid_leaves_nothing_in_whatever_order() -> None:
+    """The driver's event says the number only; the line beside it says that it was a test."""
+    assert play(at(0, 149), injected(1.9)).open == ()
+    assert play(injected(0), at(1.9, 149)).open == ()
+    assert sorted(only(play(at(0, 31), at(0, 149), injected(1))).codes) == [31]
+    assert only(play(at(10, 31), at(9, 149), injected(10))).opened_ms == 10 * SECOND
+
+
+def test_an_injected_line_takes_nothing_from_what_is_no_test() -> None:
+    """Another code, a number from another time, what a line of its own decoded, or what the driver acted on."""
+    real = at(0, 149, KERNEL, Outcome.RESET)
+    asked = play(at(0, 149), Named(at_ms=SECOND, action=1), injected(1))
+
+    assert sorted(only(play(at(0, 79), injected(0))).codes) == [79]
+    assert sorted(only(play(at(0, 149), injected(2.1))).codes) == [149]
+    assert only(play(injected(0), at(2.1, 149))).codes.keys() == {149}
+    assert judge(only(play(at(0, 149), real, injected(1)))).kind is XidClass.GPU_RESET
+    assert judge(only(play(injected(0), at(0, 149), real))).kind is XidClass.GPU_RESET
+    assert judge(only(asked)).kind is XidClass.GPU_RESET
 
 
 def test_link_faults_of_one_clique_are_one_incident_with_many_victims() -> None:
