@@ -78,6 +78,11 @@ INCIDENT_SILENCE_MS = 3 * MINUTE_MS
 INCIDENT_STICKY_MS = 3 * HOUR_MS
 INCIDENT_CODES = 64  # codes told apart in one incident; a further one joins unnamed
 INCIDENTS_OPEN = 8  # per GPU: one for each sticky code, a lost smoothing, the newest, and room
+ESCALATION_MS = 7 * DAY_MS  # how far back remedies of a GPU count
+REMEDY_HOLDS_MS = DAY_MS  # a GPU that fails again sooner was not helped
+REMEDIES_IN_VAIN = 2  # so many that did not help: hardware
+REMEDIES_OFTEN = 5  # so many, whether they helped or not: hardware review
+REMEDIES_KEPT = 16  # newest remedies of one GPU
 FAULTS_SAVE_MS = 5 * SECOND_MS  # XID counters are on disk at least this often
 LINES_SAVE_MS = 250  # after a line of the kernel log, so that a killed agent reads few of them twice
 TALLY_BYTES = 1024 * 1024  # 16 GPUs, every code, with room
@@ -125,4 +130,5 @@ assert SPOOL_RESERVE_BYTES >= SPOOL_RECORD_BYTES  # noqa: S101
 assert SPOOL_SEGMENT_BYTES * 4 <= SPOOL_BYTES  # noqa: S101
 assert MESSAGE_BYTES <= BATCH_BYTES  # noqa: S101
 assert KERNEL_LINE_BYTES < KERNEL_READ_BYTES  # noqa: S101
+assert REMEDIES_IN_VAIN <= REMEDIES_OFTEN <= REMEDIES_KEPT  # noqa: S101
 assert XID_WITNESS_MS < INCIDENT_SILENCE_MS < INCIDENT_STICKY_MS  # noqa: S101
