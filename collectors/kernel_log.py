@@ -3,7 +3,8 @@
 Reading usually needs CAP_SYSLOG or root; without it the source is down, which is published and
 harms nothing. Records that were taken in by an earlier life of the agent are not told again: a
 cursor names the last of them. A flood is folded here, so that it reaches nobody else; what the
-kernel's buffer lost is counted.
+kernel's buffer lost is counted. There is no way round over journalctl: the journal copies this same
+device, later and without the kernel's numbers, and reading it takes rights of the same kind.
 """
 
 import errno
@@ -121,6 +122,22 @@ class KernelTime:
         return arrived_ms - (waited_ms if waited_ms <= limits.KERNEL_LATE_MS else 0)
 
 
+@dataclass(slots=True)
+class Pace:
+    """How long a reader rests, so that it takes a bounded number of lines a second. Pure."""
+
+    lines: int = 0  # since the second began
+    _second_ms: int = 0
+
+    def rest_ms(self, now_ms: int) -> int:
+        """Return how long to rest before more lines are taken, 0 for not at all."""
+        if now_ms - self._second_ms >= limits.SECOND_MS:
+            self._second_ms, self.lines = now_ms, 0
+        elif self.lines >= limits.KERNEL_LINES_PER_SECOND:
+            return self._second_ms + limits.SECOND_MS - now_ms
+        return 0
+
+
 class KernelLog:
     """Follows a kernel log until it is stopped.
 
@@ -128,7 +145,14 @@ class KernelLog:
     counters are written by the reader's thread alone.
     """
 
-    def __init__(self, clock: Clock, path: Path = KMSG, *, cursor: int | None = None) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        path: Path = KMSG,
+        *,
+        cursor: int | None = None,
+        read: Callable[[int, int], bytes] = os.read,
+    ) -> None:
         """Prepare; `start` begins to read, after the record that the cursor names."""
         self._clock, self._path = clock, path
         self.cursor = cursor  # the number of the last record that was told, or had nothing to tell
@@ -146,7 +170,7 @@ class KernelLog:
         self._known: dict[bytes, Notice | Rejected | None] = {}
         self._named: tuple[int, Address] | None = None
         self._live = False
-        self._second_ms, self._in_second = 0, 0
+        self._pace, self._read_some = Pace(), read
         self._thread = threading.Thread(target=self._run, name="kernel-log", daemon=True)
 
     def start(self, hear: Callable[[Overheard], None]) -> None:
@@ -207,7 +231,7 @@ class KernelLog:
     def _read(self, descriptor: int) -> bytes | None:
         """Return what is there, empty at an end, None when there is nothing yet."""
         try:
-            return os.read(descriptor, limits.KERNEL_READ_BYTES)
+            return self._read_some(descriptor, limits.KERNEL_READ_BYTES)
         except BlockingIOError:
             return None
         except OSError as error:
@@ -228,16 +252,14 @@ class KernelLog:
 
     def _rest(self) -> None:
         """Leave the processor to others in a flood: the kernel's buffer holds or loses the rest."""
-        now_ms = self._clock.monotonic_ms()
-        if now_ms - self._second_ms >= limits.SECOND_MS:
-            self._second_ms, self._in_second = now_ms, 0
-        elif self._in_second >= limits.KERNEL_LINES_PER_SECOND:
-            self._stop.wait((self._second_ms + limits.SECOND_MS - now_ms) / 1000)
+        rest_ms = self._pace.rest_ms(self._clock.monotonic_ms())
+        if rest_ms > 0:
+            self._stop.wait(rest_ms / 1000)
 
     def _take(self, chunk: bytes, arrived_ms: int) -> None:
         before = self._lines.too_long
         for line in self._lines.feed(chunk):
-            self._in_second += 1
+            self._pace.lines += 1
             if line and not line.startswith(b" "):  # a space begins what belongs to the record before
                 self._record(line, arrived_ms)
         if self._lines.too_long > before:

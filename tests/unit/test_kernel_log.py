@@ -1,6 +1,8 @@
 """The kernel log's reader: replays, overruns, floods and lies, on files and pipes of every kind."""
 
+import errno
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from collectors.clock import SystemClock
 from collectors.kernel_lines import Notice
-from collectors.kernel_log import Folding, KernelLog, KernelTime, Lines, Overheard
+from collectors.kernel_log import Folding, KernelLog, KernelTime, Lines, Overheard, Pace
 from service.core import limits
 
 US = 1_000_000
@@ -42,11 +44,16 @@ class Ear:
 
     def until(self, ready: Callable[[], bool]) -> None:
         """Wait, bounded."""
-        for _ in range(1_000):
-            if ready():
-                return
-            SystemClock().sleep(0.01)
-        pytest.fail(f"not within 10 s: {self.codes()}, {self.log.rejected}, lost {self.log.lost}")
+        until(ready, self.log)
+
+
+def until(ready: Callable[[], bool], log: KernelLog) -> None:
+    """Wait for what a log's reader does, bounded."""
+    for _ in range(1_000):
+        if ready():
+            return
+        SystemClock().sleep(0.01)
+    pytest.fail(f"not within 10 s: {log.cursor}, {log.rejected}, lost {log.lost}")
 
 
 @pytest.fixture
@@ -158,6 +165,62 @@ def test_a_pipe_that_cuts_lines_anywhere_is_read_like_records(tmp_path: Path) ->
     ear.until(lambda: ear.codes() == [13, 31])
     os.close(writer)
     ear.log.stop()
+
+
+def test_records_that_were_overwritten_under_the_reader_are_counted_and_it_goes_on(tmp_path: Path) -> None:
+    """The kernel says so once, as a broken pipe, and the next read goes on after the hole."""
+    (tmp_path / "kmsg").touch()
+    heard: list[Overheard] = []
+    answers: list[bytes | OSError] = [
+        record(1, xid(13)),
+        OSError(errno.EPIPE, ""),
+        record(9, xid(31)),
+        OSError(errno.EINVAL, ""),
+    ]
+
+    def read(descriptor: int, size: int) -> bytes:
+        answer = answers.pop(0) if answers else os.read(descriptor, size)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    log = KernelLog(SystemClock(), tmp_path / "kmsg", read=read)
+    log.start(heard.append)
+    until(lambda: log.rejected["too_long"] == 1, log)
+    up = log.up
+    log.stop()
+
+    assert up
+    assert [one.notice.code for one in heard] == [13, 31]
+    assert (log.rejected, log.lost, log.cursor) == ({"overrun": 1, "too_long": 1}, 7, 9)
+
+
+@given(st.lists(st.tuples(st.integers(0, 400), st.integers(1, 30_000)), min_size=1, max_size=60))
+def test_a_reader_in_a_flood_rests(chunks: list[tuple[int, int]]) -> None:
+    """Who rests as told takes in no second more lines than the bound and the last chunk; who is slow never rests."""
+    pace, now_ms, taken = Pace(), 0, Counter[int]()
+    for wait_ms, lines in chunks:
+        now_ms += wait_ms
+        pace.lines += lines
+        taken[now_ms // limits.SECOND_MS] += lines
+        rest_ms = pace.rest_ms(now_ms)
+
+        assert 0 <= rest_ms <= limits.SECOND_MS
+        assert rest_ms == 0 or taken.total() >= limits.KERNEL_LINES_PER_SECOND
+        now_ms += rest_ms
+
+    assert max(taken.values()) <= 2 * (limits.KERNEL_LINES_PER_SECOND + 30_000)
+
+
+def test_a_flood_beyond_the_bound_waits_for_the_next_second() -> None:
+    """Up to the bound nobody rests; at it, until the second is over."""
+    pace = Pace()
+    pace.rest_ms(5_000)
+    pace.lines += limits.KERNEL_LINES_PER_SECOND - 1
+    below = pace.rest_ms(5_200)
+    pace.lines += 1
+
+    assert (below, pace.rest_ms(5_300), pace.rest_ms(6_000), pace.lines) == (0, 700, 0, 0)
 
 
 def test_a_log_that_is_not_there_is_a_source_that_is_down(tmp_path: Path) -> None:
