@@ -11,13 +11,17 @@ from typing import Protocol
 
 import structlog
 
-from collectors.device import Inventory
+from collectors.casebook import Casebook
+from collectors.catalogue import Round
+from collectors.device import Inventory, Survey
+from collectors.fabric_faults import FabricFaults
 from collectors.kernel_lines import Address, Notice, parse_address
 from collectors.kernel_log import KernelLog, Overheard
 from collectors.tally import Tally, load, save
 from collectors.watch import Watch
 from collectors.witnesses import FaultsShown, Witnesses
 from service.core import limits
+from service.core.incident import with_smoothing_lost
 from service.core.ports import Clock
 
 log = structlog.get_logger(__name__)
@@ -29,6 +33,7 @@ class Showing(Protocol):
     xids: Counter[tuple[str, int]]
     xid_seen_ms: dict[tuple[str, int], int]
     faults: FaultsShown
+    surveys: dict[str, dict[Round, Survey]]
 
 
 class Ear:
@@ -40,6 +45,8 @@ class Ear:
         self._path = None if directory is None else directory / "tally.json"
         kept = Tally() if self._path is None else load(self._path)
         self.witnesses = Witnesses(xids=Counter(kept.xids), injected=Counter(kept.injected), seen_ms=dict(kept.seen_ms))
+        self._recall(kept)
+        self._fabric = FabricFaults()
         self._cursor = kept.cursor_of(boot)
         self._log = None if kernel_log is None else KernelLog(clock, kernel_log, cursor=self._cursor)
         self._watch: Watch | None = None
@@ -49,6 +56,15 @@ class Ear:
         self._lines = 0  # told and counted
         self._saved_ms = clock.monotonic_ms()
         self._saved = self._marks()
+
+    def _recall(self, kept: Tally) -> None:
+        """Take up the cases of GPUs; a loss of smoothing is over with its boot, and a boot is a remedy."""
+        it = self.witnesses
+        it.cases = Casebook(histories=dict(kept.histories), largest=dict(kept.largest))
+        if kept.boot == self._boot:
+            it.faults = {gpu: with_smoothing_lost(at_ms) for gpu, at_ms in kept.smoothing_ms.items()}
+        elif kept.boot:
+            it.cases.rebooted(self._clock.now_ms())
 
     def start(self) -> None:
         """Begin to listen."""
@@ -66,6 +82,7 @@ class Ear:
         addresses = {gpu.uuid: parse_address(gpu.pci_bus_id) for gpu in inventory.gpus}
         self._gpus = {address: gpu for gpu, address in addresses.items() if address is not None}
         self._nvml = any(inventory.event_types.values())
+        self._fabric.attach(inventory)
         if self._log is not None:
             self._log.addresses = frozenset(self._gpus)
         self._watch = watch
@@ -97,12 +114,13 @@ class Ear:
     def taken(self, cursor: int | None, now_ms: int) -> None:
         """Take note that everything up to a cursor is told and counted; save it when it is time.
 
-        Soon after a line, so that a killed agent does not tell it twice; otherwise rarely.
+        Soon after a line, so that a killed agent does not tell it twice, and after what moves a case;
+        otherwise rarely.
         """
         if not self._early:
             self._cursor = cursor
         marks = self._marks()
-        wait_ms = limits.FAULTS_SAVE_MS if marks[0] == self._saved[0] else limits.LINES_SAVE_MS
+        wait_ms = limits.FAULTS_SAVE_MS if marks[:2] == self._saved[:2] else limits.LINES_SAVE_MS
         if marks != self._saved and now_ms - self._saved_ms >= wait_ms:
             self._saved_ms = now_ms
             self._save()
@@ -110,6 +128,8 @@ class Ear:
     def show(self, shown: Showing) -> None:
         """Leave copies for `/metrics`."""
         it, heard = self.witnesses, self._log
+        it.cases.surveyed(shown.surveys)
+        self._fabric.note(it.open())
         shown.xids, shown.xid_seen_ms = Counter(it.xids), dict(it.seen_ms)
         quarantined = it.quarantined if heard is None else it.quarantined + Counter(dict(heard.rejected))
         folded = {} if heard is None else dict(heard.folded)
@@ -122,6 +142,9 @@ class Ear:
             injected=dict(it.injected),
             incidents=it.incidents(),
             standing=it.standing(),
+            fabric_incidents=self._fabric.count,
+            candidates=it.cases.candidates(self._clock.now_ms()),
+            memory_missing=it.cases.memory_missing(),
             quarantined=dict(quarantined),
             lines_lost=0 if heard is None else heard.lost,
             untold=it.untold,
@@ -134,16 +157,26 @@ class Ear:
         else:
             watch.tell(overheard)
 
-    def _marks(self) -> tuple[int, int, int | None]:
+    def _marks(self) -> tuple[object, ...]:
         """Return what tells whether a save has news."""
         it = self.witnesses
-        return self._lines, it.xids.total() + it.injected.total(), self._cursor
+        cases = (it.smoothing_lost_ms(), dict(it.cases.histories), dict(it.cases.largest))
+        return self._lines, cases, it.xids.total() + it.injected.total(), self._cursor
 
     def _save(self) -> None:
         if self._path is None:
             return
         it = self.witnesses
-        tally = Tally(xids=it.xids, injected=it.injected, seen_ms=it.seen_ms, boot=self._boot, cursor=self._cursor)
+        tally = Tally(
+            xids=it.xids,
+            injected=it.injected,
+            seen_ms=it.seen_ms,
+            boot=self._boot,
+            cursor=self._cursor,
+            smoothing_ms=it.smoothing_lost_ms(),
+            histories=it.cases.histories,
+            largest=it.cases.largest,
+        )
         try:
             save(self._path, tally)
         except OSError as error:

@@ -20,6 +20,7 @@ from collectors.shown import Shown
 from collectors.watch import SURVEY_MS
 from collectors.witnesses import FaultsShown
 from service.core import limits
+from service.core.escalation import Reason
 from service.core.health import State
 from service.core.xid import CLASS_OF, XidClass, classify
 
@@ -39,6 +40,7 @@ _OWN: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("agent_evidence_quarantined_total", "Lines and events that were not believed.", ("reason",)),
     ("agent_xids_untold_total", "XIDs beyond what is told one by one; they are counted all the same.", ()),
     ("agent_kernel_lines_lost_total", "Records of the kernel log that were overwritten unread.", ()),
+    ("agent_fabric_incidents_total", "Faults of the NVLink fabric that hit several GPUs of this tray at once.", ()),
     ("agent_collector_restarts_total", "Times the collector process had to be replaced.", ()),
     ("agent_gpus_refused", "GPUs that the driver shows and that cannot be believed, by reason.", ("reason",)),
     ("gpu_present", "1 for a GPU that the driver shows, 0 for one that it showed here before.", _GPU),
@@ -54,6 +56,8 @@ _OWN: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "Open incidents by class; a suspicious one is unknown and needs a look.",
         ("class", "gpu"),
     ),
+    ("gpu_replacement_candidate", "1 for a reason to replace the GPU or to review it.", ("gpu", "reason")),
+    ("gpu_memory_missing_bytes", "Memory that the GPU had once and has no more.", _GPU),
     ("gpu_reading_age_seconds", "Age of the newest reading.", _GPU),
     ("gpu_read_duration_seconds", "Duration of the newest reading.", _GPU),
     ("gpu_survey_age_seconds", "Age of the newest values of a round beyond the reading.", ("gpu", "round")),
@@ -262,12 +266,14 @@ def _witnesses(faults: FaultsShown) -> Iterator[Sample]:
     """Yield who can be heard, and what was not believed, not read or not told."""
     yield _sample("agent_xids_untold_total", (), faults.untold)
     yield _sample("agent_kernel_lines_lost_total", (), faults.lines_lost)
+    yield _sample("agent_fabric_incidents_total", (), faults.fabric_incidents)
     for source, up in faults.sources.items():
         yield _sample("agent_xid_source_up", (source,), up)
     for reason, count in faults.quarantined.items():
         yield _sample("agent_evidence_quarantined_total", (reason,), count)
 
 
+_REASONS = tuple(sorted(one.value for one in Reason))
 _INCIDENT_CLASSES = (*sorted(one.value for one in XidClass), "suspicious")
 
 
@@ -278,6 +284,10 @@ def _faults(inventory: Inventory, faults: FaultsShown) -> Iterator[Sample]:
         yield _sample("gpu_incidents_total", (label,), faults.incidents.get(uuid, 0))
         for kind in _INCIDENT_CLASSES:
             yield _sample("gpu_incidents_open", (kind, label), faults.standing.get((uuid, kind), 0))
+        for reason in _REASONS:
+            yield _sample("gpu_replacement_candidate", (label, reason), (uuid, reason) in faults.candidates)
+        if uuid in faults.memory_missing:
+            yield _sample("gpu_memory_missing_bytes", (label,), faults.memory_missing[uuid])
     for name, counts in (
         ("gpu_xid_records_total", faults.records),
         ("gpu_xid_lines_folded_total", faults.folded),

@@ -12,7 +12,7 @@ from collectors.device import Access, DeviceEvent, DeviceEventKind, Inventory, R
 from collectors.judgement import look as judge
 from collectors.kernel_lines import Notice
 from collectors.observer import Observer
-from collectors.witnesses import CONTAINED_CAUSES, Ruling, Witnesses
+from collectors.witnesses import Ruling, Witnesses
 from service.core import limits
 from service.core.events import (
     UNSTATED,
@@ -96,9 +96,13 @@ class Narrator:
         """Take in a reading of a GPU of the inventory."""
         self._note_reset(reading, at_ms)
         self._note_action(reading, at_ms, mono_ms)
+        self.witnesses.cases.polled(reading, at_ms)
         look = judge(reading, self.inventory.cuda_version)
         if look.health is Health.UP:
             self.witnesses.healthy(reading.gpu, at_ms)
+            look = self.witnesses.standing_look(reading.gpu) or look
+        if look.health in {Health.UP, Health.DEGRADED} and not self._actions.get(reading.gpu):
+            self.witnesses.served(reading.gpu, at_ms)
         track = self._tracks.get(reading.gpu)
         if track is None:  # the first reading: what was before it in this run is not covered
             self._begin(reading.gpu, at_ms, look)
@@ -154,8 +158,8 @@ class Narrator:
     def _follow(self, gpu: str, ruling: Ruling, at_ms: int) -> None:
         """Move a GPU's coverage by what a witness's record says of it."""
         track = self._tracks.get(gpu)
-        if track is not None and ruling.contained:
-            self._tracks[gpu] = edges.release(track, CONTAINED_CAUSES)
+        if track is not None and ruling.releases:
+            track = self._tracks[gpu] = edges.release(track, ruling.releases)
         if ruling.look is not None and any(known.uuid == gpu for known in self.inventory.gpus):
             track = track or edges.begin(self._started_ms, edges.EDGE)  # it was never read: hung, perhaps
             self._step(gpu, edges.fault(track, at_ms, ruling.look))

@@ -275,6 +275,45 @@ def test_counts_outlive_the_agent_and_lines_are_not_heard_twice(tray: Tray) -> N
     assert {span[3] for span in tray.service.spans(tray.uuids[1])} <= {"up", None}
 
 
+def test_a_lost_smoothing_is_remembered_within_its_boot(tray: Tray) -> None:
+    """The GPU is degraded from the event on, in a second life of the agent too, and up in another boot."""
+    tray.start()
+    tray.driver.raise_xid(1, 163)
+    until("degraded", lambda: "degraded" in {span[3] for span in tray.service.spans(tray.uuids[1])})
+    tray.stop()
+    (event,) = tray.service.events("xid")
+    first = next(span for span in tray.service.spans(tray.uuids[1]) if span[3] == "degraded")
+    tray.start()
+    again = tray.agent.shown.health[tray.uuids[1]]
+    tray.stop()
+    tray.boot = "next"
+    tray.start()
+    rebooted = tray.agent.shown.health[tray.uuids[1]]
+    tray.stop()
+
+    assert (first[1], first[4]) == (event["at_ms"], "smoothing:disengaged")
+    assert (again, rebooted) == ("degraded", "up")
+
+
+def test_a_reset_that_a_reboot_was_is_remembered_for_the_gpu_that_failed(tray: Tray) -> None:
+    """A restart while it failed is a remedy; its neighbours had none. A failed remap outlives everything."""
+    tray.start()
+    tray.driver.set_recovery_action(1, 2)
+    tray.driver.raise_xid(1, 79)
+    tray.driver.raise_xid(2, 64)
+    until("both", lambda: tray.counted(1, 79) + tray.counted(2, 64) == 2)
+    until("candidate", lambda: bool(tray.agent.shown.faults.candidates))
+    tray.stop()
+    tray.driver.set_recovery_action(1, 0)
+    tray.boot = "next"
+    tray.start()
+    histories = tray.agent._ear.witnesses.cases.histories
+    tray.stop()
+
+    assert {gpu: len(history.remedies) for gpu, history in histories.items()} == {tray.uuids[1]: 1, tray.uuids[2]: 1}
+    assert tray.agent.shown.faults.candidates == {(tray.uuids[2], "remap_failed")}
+
+
 def test_witnesses_that_cannot_be_heard_are_published(tray: Tray) -> None:
     """Without the kernel log that source is 0 and all else goes on; without events both are 0."""
     tray.kmsg = tray.directory / "nowhere"

@@ -23,7 +23,7 @@ KINDS = ("_total", "_info", "_timestamp_seconds")
 UNITLESS = {
     *("agent_driver_up", "gpu_present", "gpu_health", "gpu_access", "gpu_fabric", "gpu_recovery_action"),
     *("gpu_call_overdue", "gpu_value_missing", "gpu_frozen", "gpu_incidents_open"),
-    *("agent_xid_source_up", "agent_gpus_refused"),
+    *("agent_xid_source_up", "agent_gpus_refused", "gpu_replacement_candidate"),
     *("gpu_smoothing_enabled", "gpu_smoothing_privilege_level", "gpu_smoothing_ramp_down_immediate"),
     *("gpu_smoothing_active_profile", "gpu_performance_state", "gpu_clock_event", "gpu_compute_processes"),
     *("gpu_ecc_enabled", "gpu_ecc_pending", "gpu_sram_threshold_exceeded", "gpu_remap_pending"),
@@ -57,7 +57,9 @@ def test_every_family_of_the_table_is_rendered_and_no_other() -> None:
     put(shown, "GPU-3", Round.DETAIL, {}, {Quantity.ECC_ENABLED: Missing.FAILED})
     shown.refused = (Refused("GPU-?", "uuid_twice"),)
     one = {("GPU-0", 79): 1}
-    shown.faults = FaultsShown(records=one, folded=one, injected=one, quarantined={"malformed": 1})
+    shown.faults = FaultsShown(
+        records=one, folded=one, injected=one, quarantined={"malformed": 1}, memory_missing={"GPU-0": 0}
+    )
     text = Exporter(shown).render(0).decode()
     heads = re.findall(r"^# TYPE (\S+) \S+$", text, re.MULTILINE)
     parsed = [sample.name for family in text_string_to_metric_families(text) for sample in family.samples]
@@ -65,6 +67,25 @@ def test_every_family_of_the_table_is_rendered_and_no_other() -> None:
 
     assert len(heads) == len(set(heads)) == len(runs)
     assert set(heads) == {family.name for family in CATALOGUE}
+
+
+def test_a_candidate_for_replacement_is_shown_by_reason() -> None:
+    """Each reason is 0 or 1 for each GPU; memory that is missing is told only where it was measured."""
+    shown = full()
+    shown.faults = FaultsShown(
+        candidates=frozenset({("GPU-2", "remap_failed")}), memory_missing={"GPU-2": 1024}, fabric_incidents=3
+    )
+    found = _render(shown)
+    flags = {name: value for name, value in found.items() if "replacement_candidate" in name}
+
+    assert len(flags) == 4 * 3
+    assert [name for name, value in flags.items() if value] == [
+        'threenines_gpu_replacement_candidate{gpu="2",reason="remap_failed"}'
+    ]
+    assert {name: value for name, value in found.items() if "memory_missing" in name} == {
+        'threenines_gpu_memory_missing_bytes{gpu="2"}': 1024
+    }
+    assert found["threenines_agent_fabric_incidents_total"] == 3
 
 
 def test_a_full_tray_has_some_three_thousand_series() -> None:
@@ -115,7 +136,7 @@ def test_a_hung_gpus_values_vanish_and_its_age_grows() -> None:
     assert left == {
         *("gpu_present", "gpu_health", "gpu_call_overdue", "gpu_reading_age_seconds", "gpu_read_duration_seconds"),
         *("gpu_survey_age_seconds", "gpu_info", "gpu_xid_events_total", "gpu_frozen"),
-        *("gpu_incidents_open", "gpu_incidents_total"),
+        *("gpu_incidents_open", "gpu_incidents_total", "gpu_replacement_candidate"),
     }
     assert found['threenines_gpu_call_overdue{gpu="1"}'] == 1
     assert found['threenines_gpu_reading_age_seconds{gpu="1"}'] == 2.6

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors.tally import Tally, load, save
+from service.core.escalation import History, Remedy
 
 counts = st.dictionaries(st.tuples(st.text(min_size=1, max_size=8), st.integers(1, 65_535)), st.integers(0, 2**53))
 
@@ -20,7 +21,16 @@ def test_what_is_saved_is_loaded(
 ) -> None:
     """Counters, cursor and boot come back."""
     path = tmp_path_factory.mktemp("tally") / "tally.json"
-    tally = Tally(xids=xids, injected=injected, seen_ms={}, boot="b", cursor=cursor)
+    history = History(remedies=(Remedy(1, in_vain=True), Remedy(2)), is_failing=True, demanded=False, remap_failed=True)
+    tally = Tally(
+        xids=xids,
+        injected=injected,
+        boot="b",
+        cursor=cursor,
+        smoothing_ms={"g": 5},
+        histories={"g": history, "h": History()},
+        largest={"g": 2**40},
+    )
     save(path, tally)
 
     assert load(path) == tally
@@ -37,6 +47,25 @@ def test_a_damaged_file_is_a_beginning(tmp_path: Path, text: bytes) -> None:
     """It is not guessed at."""
     path = tmp_path / "tally.json"
     path.write_bytes(text)
+
+    assert load(path) == Tally()
+
+
+def test_a_file_of_before_is_still_understood(tmp_path: Path) -> None:
+    """An agent that knew nothing of cases left none."""
+    path = tmp_path / "tally.json"
+    path.write_text('{"v":1,"boot":"b","cursor":7,"xids":[["g",79,2]],"injected":[],"seen_ms":[]}')
+
+    assert load(path) == Tally(xids={("g", 79): 2}, boot="b", cursor=7)
+
+
+@pytest.mark.parametrize(
+    "more", ['"histories":{"g":7}', '"histories":[1]', '"memory_bytes":[]', '"smoothing_ms":{"g":"x"}']
+)
+def test_damaged_cases_are_a_beginning(tmp_path: Path, more: str) -> None:
+    """Neither are they guessed at."""
+    path = tmp_path / "tally.json"
+    path.write_text(f'{{"boot":"b","cursor":7,"xids":[],"injected":[],"seen_ms":[],{more}}}')
 
     assert load(path) == Tally()
 

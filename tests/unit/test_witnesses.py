@@ -51,7 +51,7 @@ def test_a_fault_class_takes_down_whoever_tells_it() -> None:
     assert witnesses().line(GPU, line("79, GPU has fallen off the bus."), START_MS).look == down
 
 
-@pytest.mark.parametrize("code", [13, 31, 43, 45, 68, 63, 94, 162, 163, 165, 145, 167, 185, 999])
+@pytest.mark.parametrize("code", [13, 31, 43, 45, 68, 63, 94, 160, 161, 162, 165, 145, 167, 168, 185, 999])
 def test_codes_that_are_nobodys_fault_or_nobodys_knowledge_take_nobody_down(code: int) -> None:
     """They are counted and told."""
     it = witnesses()
@@ -69,7 +69,7 @@ def test_an_uncorrectable_error_that_was_contained_just_before_follows_the_94() 
 
     assert beside.look is None
     assert later.look == Look(Health.DOWN, "xid:48")
-    assert it.event(GPU, 94, START_MS + 120_001).contained
+    assert it.event(GPU, 94, START_MS + 120_001).releases
 
 
 def test_the_words_of_154_say_how_the_gpu_is() -> None:
@@ -232,6 +232,84 @@ def test_a_fault_ends_by_the_evidence_of_action_none_and_healthy_polls() -> None
     assert down[0].from_ms == START_MS + 4_500
     assert START_MS + 4_500 + limits.TIE_BREAK_MS - 1_000 <= down[-1].to_ms <= START_MS + 4_500 + limits.TIE_BREAK_MS
     assert story.spans()[-1].gpus[0].health is Health.UP
+
+
+def xid_event(code: int) -> DeviceEvent:
+    """Return the driver's event of an XID."""
+    return DeviceEvent(kind=DeviceEventKind.XID, gpu=GPU, event_type=8, data=code)
+
+
+def test_smoothing_that_disengaged_degrades_the_gpu_exactly_and_until_it_is_back() -> None:
+    """From the event of 163 on, through every good poll, up again by the polls after 162."""
+    story = Story()
+    for second in range(1, 60):
+        if second == 5:
+            story.narrator.event(xid_event(163), START_MS + 4_500, 0)
+        if second == 50:
+            story.narrator.event(xid_event(162), START_MS + 49_500, 0)
+        story.read(START_MS + second * 1_000)
+    rough = [span for span in story.spans() if span.gpus[0].health is Health.DEGRADED]
+    (edge,) = [span for span in story.spans() if span.gpus[0].cause == "agent:edge" and span.from_ms > START_MS + 9_000]
+
+    assert {span.gpus[0].cause for span in rough} == {"smoothing:disengaged"}
+    assert (rough[0].from_ms, rough[0].gpus[0].not_before_ms) == (START_MS + 4_500, None)
+    assert (rough[-1].to_ms, edge.to_ms) == (START_MS + 49_000, START_MS + 50_000)
+    assert story.spans()[-1].gpus[0].health is Health.UP
+
+
+def test_a_reset_ends_a_lost_smoothing_and_a_worse_state_goes_before_it() -> None:
+    """Down is down while it lasts; without a reset the GPU comes back degraded."""
+    story = Story()
+    lost = Reading(gpu=GPU, access=Access.LOST, values={}, missing={})
+    wants = Reading(gpu=GPU, access=Access.RESET_REQUIRED, values={}, missing={})
+    story.read(START_MS + 1_000)
+    story.narrator.event(xid_event(163), START_MS + 1_500, 0)
+    looks = []
+    for second, reading in enumerate((lost, lost, None, None, None, wants, wants, None, None, None), start=20):
+        if reading is None:
+            story.read(START_MS + second * 1_000)
+        else:
+            story.narrator.reading(reading, START_MS + second * 1_000, 0)
+        looks.append(story.narrator.looks()[GPU].cause)
+
+    assert looks[1::3] == ["gpu:lost", "smoothing:disengaged", "gpu:reset_required"]
+    assert looks[-1] is None
+
+
+def test_an_injected_xid_leaves_no_fault_when_its_line_comes_after_its_event() -> None:
+    """Nobody was down, no incident stays open; a counter does not fall, so that both count it."""
+    story = Story()
+    test = line("149, NETIR_INT Fatal XC0 i1 Link -1 (0x00000018 0x00000000)")
+    story.read(START_MS + 100)
+    story.narrator.event(xid_event(149), START_MS + 200, 0)
+    story.narrator.overheard(GPU, test, 1, START_MS + 1_900, 0)
+    story.narrator.overheard(GPU, test, 2, START_MS + 1_901, 0)
+    story.read(START_MS + 2_000)
+    it = story.narrator.witnesses
+
+    assert {span.gpus[0].health for span in story.spans()[1:]} == {Health.UP}
+    assert it.open() == ()
+    assert (it.xids, it.injected) == ({(GPU, 149): 1}, {(GPU, 149): 1})
+    assert it.line(GPU, test, START_MS + 60_000).news
+    assert not it.event(GPU, 149, START_MS + 60_001).news
+    assert (it.open(), it.xids[GPU, 149], it.injected[GPU, 149]) == ((), 1, 2)
+
+
+def test_resets_that_did_not_help_make_a_candidate_for_replacement() -> None:
+    """Demanded by the driver, met, and the fault was back within the hour, twice; 64 needs no more than itself."""
+    story = Story()
+    for hour in range(3):
+        begun_ms = START_MS + hour * limits.HOUR_MS
+        story.narrator.event(xid_event(95), begun_ms + 500, 0)
+        story.read(begun_ms + 1_000, action=1)
+        found = story.narrator.witnesses.cases.candidates(begun_ms + 1_000)
+        story.read(begun_ms + 60_000)
+    it = story.narrator.witnesses
+    it.event("GPU-2", 64, START_MS)
+
+    assert found == {(GPU, "remedies_in_vain")}
+    assert len(it.cases.histories[GPU].remedies) == 3
+    assert it.cases.candidates(START_MS) == {("GPU-2", "remap_failed")}
 
 
 tails = st.sampled_from(
