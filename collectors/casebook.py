@@ -22,6 +22,7 @@ class Casebook:
     histories: dict[str, History] = field(default_factory=dict)
     largest: dict[str, int] = field(default_factory=dict)
     _unmapped: set[str] = field(default_factory=set)  # GPUs whose newest reading tells of a failed remap
+    _lost: set[str] = field(default_factory=set)  # GPUs whose newest reading says that they are lost
     _told: dict[str, Survey] = field(default_factory=dict)  # newest survey that was looked at
     _agreed: dict[str, int] = field(default_factory=dict)  # the memory that two surveys in a row told
 
@@ -40,9 +41,15 @@ class Casebook:
         self.histories = {gpu: rebooted(history, at_ms) for gpu, history in self.histories.items()}
 
     def polled(self, reading: Reading, at_ms: int) -> None:
-        """Take in what a reading says of a GPU's repair, whatever its health."""
+        """Take in what a reading says of a GPU's failing and repair, whatever its health."""
+        was_lost = reading.gpu in self._lost
+        self._lost.discard(reading.gpu)
         if reading.access is Access.RESET_REQUIRED:
             self.failed(reading.gpu, at_ms, demanded=True)
+        elif reading.access is Access.LOST:
+            self._lost.add(reading.gpu)
+            if was_lost:
+                self.failed(reading.gpu, at_ms)
         flag = reading.values.get(Quantity.REMAP_FAILED)
         if flag == 1:
             self._unmapped.add(reading.gpu)

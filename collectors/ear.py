@@ -5,9 +5,9 @@ reads the log's counters, keeps lines that come while no driver is open, and sav
 """
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -25,6 +25,7 @@ from service.core.incident import with_smoothing_lost
 from service.core.ports import Clock
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 
 class Showing(Protocol):
@@ -60,7 +61,7 @@ class Ear:
     def _recall(self, kept: Tally) -> None:
         """Take up the cases of GPUs; a loss of smoothing is over with its boot, and a boot is a remedy."""
         it = self.witnesses
-        it.cases = Casebook(histories=dict(kept.histories), largest=dict(kept.largest))
+        it.cases = Casebook(histories=_newest(kept.histories), largest=_newest(kept.largest))
         if kept.boot == self._boot:
             it.faults = {gpu: with_smoothing_lost(at_ms) for gpu, at_ms in kept.smoothing_ms.items()}
         elif kept.boot:
@@ -182,3 +183,8 @@ class Ear:
         except OSError as error:
             log.warning("tally_not_saved", path=str(self._path), error=str(error))
         self._saved = self._marks()
+
+
+def _newest(cases: Mapping[str, T]) -> dict[str, T]:
+    """Return the cases of the GPUs that came last: of those that were replaced, few are kept."""
+    return dict(list(cases.items())[-limits.CASES_KEPT :])

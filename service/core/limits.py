@@ -82,6 +82,7 @@ ESCALATION_MS = 7 * DAY_MS  # how far back remedies of a GPU count
 REMEDY_HOLDS_MS = DAY_MS  # a GPU that fails again sooner was not helped
 REMEDIES_IN_VAIN = 2  # so many that did not help: hardware
 REMEDIES_OFTEN = 5  # so many, whether they helped or not: hardware review
+CASES_KEPT = 64  # GPUs of a tray, those that were replaced included, of which it is remembered what befell them
 REMEDIES_KEPT = 16  # newest remedies of one GPU
 FAULTS_SAVE_MS = 5 * SECOND_MS  # XID counters are on disk at least this often
 LINES_SAVE_MS = 250  # after a line of the kernel log, so that a killed agent reads few of them twice
@@ -131,4 +132,5 @@ assert SPOOL_SEGMENT_BYTES * 4 <= SPOOL_BYTES  # noqa: S101
 assert MESSAGE_BYTES <= BATCH_BYTES  # noqa: S101
 assert KERNEL_LINE_BYTES < KERNEL_READ_BYTES  # noqa: S101
 assert REMEDIES_IN_VAIN <= REMEDIES_OFTEN <= REMEDIES_KEPT  # noqa: S101
+assert CASES_KEPT >= 2 * GPUS_PER_NODE  # noqa: S101
 assert XID_WITNESS_MS < INCIDENT_SILENCE_MS < INCIDENT_STICKY_MS  # noqa: S101

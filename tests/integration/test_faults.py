@@ -275,6 +275,21 @@ def test_counts_outlive_the_agent_and_lines_are_not_heard_twice(tray: Tray) -> N
     assert {span[3] for span in tray.service.spans(tray.uuids[1])} <= {"up", None}
 
 
+def test_link_faults_of_two_gpus_are_one_fabric_incident_of_the_tray(tray: Tray) -> None:
+    """One GPU alone is none, a second within the window makes it one, a third makes no other."""
+    tray.start()
+    tray.driver.raise_xid(0, 150)
+    until("one", lambda: tray.counted(0, 150) == 1)
+    alone = tray.agent.shown.faults.fabric_incidents
+    tray.driver.raise_xid(1, 150)
+    tray.driver.raise_xid(2, 150)
+    until("all", lambda: tray.counted(1, 150) + tray.counted(2, 150) == 2)
+    until("shown", lambda: tray.agent.shown.faults.fabric_incidents > 0)
+    tray.stop()
+
+    assert (alone, tray.agent.shown.faults.fabric_incidents) == (0, 1)
+
+
 def test_a_lost_smoothing_is_remembered_within_its_boot(tray: Tray) -> None:
     """The GPU is degraded from the event on, in a second life of the agent too, and up in another boot."""
     tray.start()

@@ -67,6 +67,21 @@ def test_a_flag_of_a_failed_remap_is_a_reason_while_it_is_read() -> None:
     assert book.candidates(2) == frozenset()
 
 
+def test_a_gpu_that_is_lost_fails_until_a_reboot_remedies_it() -> None:
+    """Two readings in a row say so; one between good ones is a suspicion."""
+    lost = Reading(gpu=GPU, access=Access.LOST, values={}, missing={})
+    good = Reading(gpu=GPU, access=Access.OK, values={}, missing={})
+    book = Casebook()
+    for at_ms, reading in enumerate((lost, good, lost)):
+        book.polled(reading, at_ms)
+    suspected = dict(book.histories)
+    book.polled(lost, 3)
+    book.rebooted(10)
+
+    assert suspected == {}
+    assert [one.at_ms for one in book.histories[GPU].remedies] == [10]
+
+
 def test_link_faults_of_a_tray_are_one_fabric_incident() -> None:
     """Counted once however often it is looked at and whoever joins; the next after silence is another."""
     faults, it = FabricFaults(), Witnesses()

@@ -257,6 +257,19 @@ def test_smoothing_that_disengaged_degrades_the_gpu_exactly_and_until_it_is_back
     assert story.spans()[-1].gpus[0].health is Health.UP
 
 
+def test_smoothing_that_was_lost_before_the_run_degrades_it_from_the_first_reading() -> None:
+    """The log of this boot says that it is off, and nothing says that it is back."""
+    off, back = Story(), Story()
+    for story in (off, back):
+        story.narrator.overheard(GPU, line("163, x"), 1, START_MS - 60_000, 0)
+    back.narrator.overheard(GPU, line("162, x"), 2, START_MS - 50_000, 0)
+    for story in (off, back):
+        story.read(START_MS + 100)
+
+    assert off.narrator.looks()[GPU] == Look(Health.DEGRADED, "smoothing:disengaged")
+    assert back.narrator.looks()[GPU].health is Health.UP
+
+
 def test_a_reset_ends_a_lost_smoothing_and_a_worse_state_goes_before_it() -> None:
     """Down is down while it lasts; without a reset the GPU comes back degraded."""
     story = Story()
