@@ -193,6 +193,22 @@ def test_injected_lines_and_lies_do_not_touch_health(tray: Tray) -> None:
     }
 
 
+def test_an_injected_line_after_its_event_leaves_no_fault(tray: Tray) -> None:
+    """The event told a number that takes nobody down; its line then says that it was a test."""
+    tray.start()
+    tray.driver.raise_xid(1, 149)
+    until("the number", lambda: tray.counted(1, 149) == 1)
+    before = tray.agent.shown.faults.standing
+    tray.write(tray.xid(1, 149, "NETIR_INT Fatal XC0 i1 Link -1 (0x00000018 0x00000000)"))
+    until("the line", lambda: bool(tray.agent.shown.faults.injected))
+    until("its words", lambda: bool(tray.service.events("kernel_line")))
+    tray.stop()
+
+    assert (before, tray.agent.shown.faults.standing) == ({(tray.uuids[1], "unknown"): 1}, {})
+    assert {span[3] for span in tray.service.spans(tray.uuids[1])[1:]} == {"up"}
+    assert " i1 " in tray.service.events("kernel_line")[0]["event"]["text"]
+
+
 def test_what_an_nvlink_line_is_decoded_to_reaches_the_evidence(tray: Tray) -> None:
     """The number alone leaves the GPU up; a line that asks for a reset takes it down at the line."""
     tray.start()
