@@ -1,15 +1,20 @@
-"""Contract files: YAML read strictly, every error at once, each with its line and key."""
+"""Contract files: YAML read strictly, every error at once, each with its line and key.
 
-from collections.abc import Iterator
+A file holds one version of a contract, or several under `versions`; further files may hold later
+versions that supersede earlier ones.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from service.core import limits
-from service.core.contract import Contract
+from service.core.contract import Agreement, Contract
+from service.core.contract.values import Listed, Model
 from service.core.errors import ConfigurationError
 
 
@@ -32,36 +37,76 @@ class Finding:
     text: str
 
 
+class _Versions(Model):
+    """A file that holds several versions of one contract."""
+
+    versions: Annotated[tuple[Contract, ...], Listed, Field(min_length=1, max_length=limits.CONTRACT_VERSIONS)]
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of contract files."""
+    adapter: TypeAdapter[Contract | _Versions] = TypeAdapter(Contract | _Versions)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | adapter.json_schema(by_alias=True)
+
+
 def load(path: Path) -> Contract:
-    """Return the contract of a file.
+    """Return the contract of a file, its newest version where there are several.
 
     Raises:
         ConfigurationError: With every finding, a line each, as `FILE:LINE: KEY: TEXT`.
     """
-    contract, findings = inspect(path)
-    if contract is None:
-        msg = "\n".join(f"{path}:{one.line}: {one.key}: {one.text}" for one in findings)
-        raise ConfigurationError(msg)
-    return contract
+    return load_agreement((path,)).newest
+
+
+def load_agreement(paths: Sequence[Path]) -> Agreement:
+    """Return every version of a contract that the files hold, with the time that each is in force.
+
+    Raises:
+        ConfigurationError: With every finding, a line each, as `FILE:LINE: KEY: TEXT`.
+    """
+    found = [(path, *_versions(path)) for path in paths]
+    lines = [f"{path}:{one.line}: {one.key}: {one.text}" for path, _, findings in found for one in findings]
+    if lines:
+        raise ConfigurationError("\n".join(lines))
+    try:
+        return Agreement.of([version for _, versions, _ in found for version in versions])
+    except ValueError as error:
+        msg = f"{' and '.join(str(path) for path in paths)}: {error}"
+        raise ConfigurationError(msg) from error
 
 
 def inspect(path: Path) -> tuple[Contract | None, tuple[Finding, ...]]:
-    """Return the contract, or None with everything that is wrong with the file."""
+    """Return the contract (its newest version), or None with everything that is wrong with the file."""
+    versions, findings = _versions(path)
+    return (None, findings) if findings else (Agreement.of(versions).newest, ())
+
+
+def _versions(path: Path) -> tuple[tuple[Contract, ...], tuple[Finding, ...]]:
     try:
         text = _text(path)
         node = yaml.compose(text, Loader=_Loader)
         value = yaml.load(text, Loader=_Loader)  # noqa: S506 -- a SafeLoader without dates
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        return None, (Finding(line, "(file)", f"no YAML: {error.problem}"),)
+        return (), (Finding(line, "(file)", f"no YAML: {error.problem}"),)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ConfigurationError) as error:
-        return None, (Finding(1, "(file)", str(error)),)
+        return (), (Finding(1, "(file)", str(error)),)
     duplicates = tuple(_duplicates(node, ""))
+    versions, findings = _judged(value, node)
+    return versions, duplicates + findings
+
+
+def _judged(value: Any, node: yaml.Node | None) -> tuple[tuple[Contract, ...], tuple[Finding, ...]]:  # noqa: ANN401
     try:
-        contract = Contract.model_validate(value)
+        if not isinstance(value, dict) or "versions" not in value:
+            return (Contract.model_validate(value),), ()
+        versions = _Versions.model_validate(value).versions
     except ValidationError as error:
-        return None, duplicates + tuple(_finding(one, node) for one in _causes(error.errors()))
-    return (None, duplicates) if duplicates else (contract, ())
+        return (), tuple(_finding(one, node) for one in _causes(error.errors()))
+    try:
+        return Agreement.of(versions).versions, ()
+    except ValueError as error:
+        return (), (Finding(_line(node, ("versions",)), "versions", str(error)),)
 
 
 def _text(path: Path) -> str:
@@ -88,7 +133,7 @@ def _finding(error: Any, node: yaml.Node | None) -> Finding:  # noqa: ANN401 -- 
     key = ".".join(str(part) for part in location) or "(contract)"
     text = error["msg"]
     if error["type"] == "extra_forbidden":
-        text = "unknown key; see `threenines check --help` for the allowed ones"
+        text = "unknown key; `threenines check --schema` prints the allowed ones"
     elif error["type"] != "missing" and not isinstance(error["input"], dict | list | tuple):
         text = f"{text} (got {error['input']!r})"
     return Finding(_line(node, location), key, text)

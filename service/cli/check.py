@@ -6,25 +6,32 @@ from typing import Annotated
 import typer
 
 from service.cli.options import emit, is_json
+from service.core.errors import ConfigurationError
 
 _WRONG = 1
 
 
 def check(
-    file: Annotated[Path, typer.Argument(help="Contract file.")],
+    file: Annotated[Path | None, typer.Argument(help="Contract file.")] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of contract files.")] = False,
     output: Annotated[str, typer.Option("-o", "--output", help="table or json")] = "table",
 ) -> None:
     """Check a contract file: every error at once, with line, key and what is allowed.
 
-    Keys: id, version, site, landlord, zone, currency, topology{trays_per_rack, gpus_per_tray},
-    tenants[]{id, kind, fee{monthly_amount}, objectives[]{name, unit, target, degraded_weight,
-    settle, gap_after_down, tiers[]{below, at_least, pct}}, leases[]{places[], from, to}}.
+    `--schema` prints every key that a contract may have. What the schema knows and this version
+    does not compute is refused with its key, never silently ignored.
 
     Example: threenines check deploy/examples/demo.yaml
     """
+    from service import contracts
     from service.contracts import inspect
 
     as_json = is_json(output)
+    if schema:
+        emit(contracts.schema())
+        return
+    if file is None:
+        raise ConfigurationError("name a contract file, or ask for --schema")
     contract, findings = inspect(file)
     if as_json:
         emit(

@@ -121,6 +121,9 @@ PARTITIONS = 64  # fixed for ever: move partitions, never rehash
 # Contract files
 CONTRACT_BYTES = 4 * 1024 * 1024
 CONTRACT_PLACES = 1_000_000
+CONTRACT_DURATION_MS = 10 * 366 * DAY_MS  # no rule of a contract is meant to last longer
+CONTRACT_VERSIONS = 256
+CLAIM_DAYS = 3_660  # daily hours of a longer claim are not listed
 
 assert CALL_DEADLINE_MS > POLL_INTERVAL_MS  # noqa: S101 -- a relation between our own constants
 assert DRIVER_RETRY_MAX_MS < GRACE_MS  # noqa: S101
