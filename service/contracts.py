@@ -4,6 +4,7 @@ A file holds one version of a contract, or several under `versions`; further fil
 versions that supersede earlier ones.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +20,16 @@ from service.core.errors import ConfigurationError
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without its dates: a time stays the text that was written, and is judged as such."""
+    """YAML without its dates, and with two truth values only: what was written stays text and is judged as such."""
 
 
+_TEXT = {"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:bool"}
+_TRUTH = re.compile(r"(true|false)\Z")
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _TEXT]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", _TRUTH, ["t", "f"])  # `on` is a key of clock_stop
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,6 +123,7 @@ CONTRACT_BYTES = 4 * 1024 * 1024
 CONTRACT_PLACES = 1_000_000
 CONTRACT_DURATION_MS = 10 * 366 * DAY_MS  # no rule of a contract is meant to last longer
 CONTRACT_VERSIONS = 256
+FORMULA_LINES = 200  # of one credit, shown at once; each unit keeps its own
 CLAIM_DAYS = 3_660  # daily hours of a longer claim are not listed
 
 assert CALL_DEADLINE_MS > POLL_INTERVAL_MS  # noqa: S101 -- a relation between our own constants
