@@ -1,5 +1,6 @@
 """Real SLAs and boundary cases with their worked numbers, as data in `sla/`."""
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def test_a_worked_number_comes_out_exactly(sheet: dict[str, Any], case: dict[str
 
 
 def _found(result: Result, key: str, wanted: Any) -> Any:
-    readers = {
+    readers: dict[str, Callable[[], Any]] = {
         "met": lambda: result.met,
         "down_ms": lambda: result.down_ms,
         "unknown_ms": lambda: result.unknown_ms,

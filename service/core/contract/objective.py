@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from service.core.contract.credits import Credits, Tier
 from service.core.contract.measure import ClockStop, Degraded, HourlyRule, Measure, MonitoringGap, Period
@@ -54,6 +55,7 @@ class Objective(Model):
             raise ValueError(msg)
         self.up_rule.check(self.unit)
         self._check_tiers()
+        self._check_pool()
         if len({rule.state for rule in self.degraded}) != len(self.degraded):
             msg = "two rules for one degraded state"
             raise ValueError(msg)
@@ -61,6 +63,17 @@ class Objective(Model):
             msg = "hours_not_charged needs an hourly_rule that frees hours"
             raise ValueError(msg)
         return self
+
+    def _check_pool(self) -> None:
+        """Refuse rules that have no meaning for a sum of many units."""
+        pooled = self.unit in {"pool", "site"} and self.up_rule.kind_of(self.unit) == "weighted"
+        if pooled and (self.hourly_rule is not None or self.measure.deductible_ms):
+            raise PydanticCustomError(
+                "not_computed",
+                "not computed by this version: an hourly rule, a deductible or a buffer of a weighted pool",
+            )
+        if self.period.kind == "rolling" and self.measure.quantise != "none":
+            raise PydanticCustomError("not_computed", "not computed by this version: a grain of a rolling period")
 
     def _check_tiers(self) -> None:
         edges = sorted(self.tiers, key=lambda tier: tier.at_least)

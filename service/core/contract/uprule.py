@@ -81,8 +81,9 @@ class UpRule(Model):
         if self.kind_of(unit) not in kinds or self.level_of(unit) not in levels:
             msg = f"a {unit} is made by {' or '.join(kinds)} of {' or '.join(levels)}"
             raise ValueError(msg)
-        if self.below_k == "rack_down" and unit in {"pool", "site"} and self.kind_of(unit) != "weighted":
-            msg = "rack_down takes units of a rack: it needs a unit within one, or a weighted pool"
+        cordons = self.below_k == "rack_down" and unit not in {"rack", "nvlink_domain"}
+        if cordons and self.kind_of(unit) != ("weighted" if unit in {"pool", "site"} else "all_of"):
+            msg = "rack_down takes every unit of a rack: below a rack with all_of, in a pool with weighted"
             raise ValueError(msg)
         if self.below_k == "pro_rata" and self.kind_of(unit) == "weighted":
             msg = "weighted is already pro rata: below_k has nothing to say"

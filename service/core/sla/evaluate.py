@@ -204,35 +204,35 @@ class _Evaluation:
         )
 
     def _touching(self, unit: Tested) -> Touching:
+        """Return what was said of the members that were ever down, or not known to be up."""
         touched = [place for epoch in unit.epochs for place in epoch.touched]
-        if not touched:
-            return Touching((), (), ())
-        racks = sorted({place.rack for place in touched})
-        claims = [(rank, one) for rank, one in enumerate(self.reviewed.approved) if _touches(one, touched)]
-        windows = union(
-            span
-            for epoch in unit.epochs
-            for _, one in claims
-            if epoch.gpus == sum(place in one.claim.places for place in epoch.touched)
-            for span in intersect(one.spans, (epoch.span,))
+        active = [place for place in touched if self._steps_of(place, as_down=True)]
+        claims = tuple(enumerate(self.reviewed.approved)) if touched else ()
+        return Touching(
+            union(span for place in active for span in self.said.handling(place).stops),
+            tuple((rank, one.spans) for rank, one in claims if _touches(one, active)),
+            union(
+                span
+                for epoch in unit.epochs
+                for _, one in claims
+                if epoch.gpus == sum(place in one.claim.places for place in epoch.touched)
+                for span in intersect(one.spans, (epoch.span,))
+            ),
         )
-        return Touching(self.said.stops(racks), tuple((rank, one.spans) for rank, one in claims), windows)
 
     def _degraded(self, unit: Tested, countable: Spans) -> int:
         """Return how long the unit had a degraded member and was not down."""
-        spans: list[Span] = []
+        found = 0
         for epoch in unit.epochs:
-            part = intersect(countable, (epoch.span,))
+            spans: list[Span] = []
             for place in epoch.touched:
                 inside = (Span(s.from_ms, s.to_ms) for s in self._timeline(place) if s.state is State.DEGRADED)
-                spans += intersect(union(inside), part)
-        if not spans or self.objective.unit == "gpu":
-            return length(spans)
-        down = union(span for epoch in unit.epochs for span in self._down(unit, epoch))
-        return length(subtract(union(spans), down))
-
-    def _down(self, unit: Tested, epoch: Epoch) -> Spans:
-        return where(rolled(epoch, unit.rack, self.as_up), lambda step: step.raw == 1)
+                spans += intersect(union(inside), intersect(countable, (epoch.span,)))
+            if spans and self.objective.unit != "gpu":
+                down = where(rolled(epoch, unit.rack, self.as_up), lambda step: step.raw == 1)
+                spans = list(subtract(union(spans), down))
+            found += length(spans)
+        return found
 
     def _priced(self, unit: UnitResult, billing: Billing) -> UnitResult:
         if billing.fee is None:

@@ -33,7 +33,6 @@ _TAKES: tuple[tuple[str, Requirement], ...] = (
     ("rack:switch_tray", "nvlink_domain"),
     ("network:", "scale_out_net"),
 )
-_START = {"notice_received", "ticket_ack"}  # without the mark nothing counts; detection falls back to the onset
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +51,27 @@ PLAIN = Handling()
 
 def member_steps(timeline: Timeline, objective: Objective, handling: Handling, *, as_down: bool) -> Steps:
     """Return a place's steps with unknown time as down or as up."""
-    steps = _weighed(_carried(timeline, objective), objective, as_down=as_down)
-    if handling is PLAIN and objective.clock_start == "fault_onset" and objective.clock_end == "service_restored":
-        return steps
-    steps = change(steps, handling.forgiven, lambda step: replace(step, raw=0, down=0, kept=0))
-    runs = _runs(steps)
-    if objective.clock_end != "service_restored":
-        steps = _ended(runs, handling.ends_ms)
-        runs = _runs(steps)
-    if objective.clock_start != "fault_onset":
-        steps = _started(runs, handling.starts_ms, must=objective.clock_start in _START)
-    steps = change(steps, handling.stops, lambda step: replace(step, down=0, kept=0))
+    steps = _observed(timeline, objective, handling, as_down=as_down)
+    if objective.clock_start == "detection":
+        known = _observed(timeline, objective, handling, as_down=False) if as_down else steps
+        steps = change(steps, _undetected(known, handling.starts_ms), _not_running)
+    elif objective.clock_start != "fault_onset":
+        steps = _started(_runs(steps), handling.starts_ms)
+    steps = change(steps, handling.stops, _not_running)
     for rank, approved in handling.claims:
         steps = change(steps, approved.spans, lambda step, r=rank, a=approved: _excluded(step, r, a))  # type: ignore[misc]
     return steps
+
+
+def _observed(timeline: Timeline, objective: Objective, handling: Handling, *, as_down: bool) -> Steps:
+    """Return what evidence says, spares and gap policy included, until the clock ends."""
+    steps = _weighed(_carried(timeline, objective), objective, as_down=as_down)
+    steps = change(steps, handling.forgiven, lambda step: replace(step, raw=0, down=0, kept=0))
+    return steps if objective.clock_end == "service_restored" else _ended(_runs(steps), handling.ends_ms)
+
+
+def _not_running(step: Step) -> Step:
+    return replace(step, down=0, kept=0)
 
 
 def _excluded(step: Step, rank: int, approved: Approved) -> Step:
@@ -81,16 +87,22 @@ def _carried(timeline: Timeline, objective: Objective) -> Timeline:
         return timeline
     found: list[Segment] = []
     known: Segment | None = None  # what was seen last, as long as nothing but silence followed it
+    cursor: int | None = None
     for segment in timeline:
         if segment.state is not State.UNKNOWN:
             known = segment
-        until_ms = segment.from_ms
-        if segment.state is State.UNKNOWN and known is not None:
-            until_ms = min(segment.to_ms, max(segment.from_ms, known.to_ms + limit_ms))
-            if until_ms > segment.from_ms:
+        elif cursor is not None and cursor < segment.from_ms:  # a hole among exceptions was up
+            known = Segment(cursor, segment.from_ms, State.UP)
+        cursor = segment.to_ms
+        if segment.state is State.UNKNOWN:
+            until_ms = segment.from_ms
+            if known is not None and known.to_ms + limit_ms > segment.from_ms:
+                until_ms = min(segment.to_ms, known.to_ms + limit_ms)
                 found.append(replace(known, from_ms=segment.from_ms, to_ms=until_ms))
-        if until_ms < segment.to_ms:
-            found.append(replace(segment, from_ms=until_ms))
+            if until_ms < segment.to_ms:
+                found.append(replace(segment, from_ms=until_ms))
+        else:
+            found.append(segment)
     return tuple(found)
 
 
@@ -180,7 +192,7 @@ def _runs(steps: Steps) -> list[list[Step]]:
 def _ended(runs: list[list[Step]], ends_ms: Sequence[int]) -> Steps:
     """Let each outage last until the mark that ends it; without one until service was restored."""
     found: list[Step] = []
-    for run, following in zip(runs, [*runs[1:], None], strict=True):
+    for run, following in zip(runs, [*runs[1:], None], strict=False):
         for step in run:
             extend(found, step)
         last = run[-1]
@@ -192,13 +204,27 @@ def _ended(runs: list[list[Step]], ends_ms: Sequence[int]) -> Steps:
     return tuple(found)
 
 
-def _started(runs: list[list[Step]], starts_ms: Sequence[int], *, must: bool) -> Steps:
-    """Count each outage from the first mark within it."""
+def _started(runs: list[list[Step]], starts_ms: Sequence[int]) -> Steps:
+    """Count each outage from the first mark within it; without one its clock never ran."""
     found: list[Step] = []
     for run in runs:
         from_ms, to_ms = run[0].from_ms, run[-1].to_ms
-        mark_ms = min((at for at in starts_ms if from_ms <= at < to_ms), default=to_ms if must else from_ms)
+        mark_ms = min((at for at in starts_ms if from_ms <= at < to_ms), default=to_ms)
         before = (Span(from_ms, mark_ms),) if mark_ms > from_ms else ()
-        for step in change(run, before, lambda step: replace(step, down=0, kept=0)):
+        for step in change(run, before, _not_running):
             extend(found, step)
+    return tuple(found)
+
+
+def _undetected(known: Steps, starts_ms: Sequence[int]) -> Spans:
+    """Return the time before outages were detected; one without a mark was, by the evidence itself.
+
+    Known down time decides, in both runs: unknown time beside it must not move the instant.
+    """
+    found = []
+    for run in _runs(known):
+        from_ms, to_ms = run[0].from_ms, run[-1].to_ms
+        mark_ms = min((at for at in starts_ms if from_ms <= at < to_ms), default=from_ms)
+        if mark_ms > from_ms:
+            found.append(Span(from_ms, mark_ms))
     return tuple(found)

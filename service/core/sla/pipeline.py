@@ -38,7 +38,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Touching:
-    """What people said of any place of a unit."""
+    """What people said of the members of a unit that were ever down or unknown."""
 
     stops: Spans
     claims: tuple[tuple[int, Spans], ...]  # rank, time
@@ -102,9 +102,11 @@ def count(unit: Tested, run: Run, touching: Touching) -> Count:
     down = counted(cut, run.objective.measure, run.period, countable)
     steps = tuple(sorted((step for part in cut for step in part), key=lambda step: step.from_ms))
     hourly = run.objective.hourly_rule
+    denominator = length(measured) - (shrink if run.shrinks else 0)
     return Count(
-        denominator_ms=length(measured) - (shrink if run.shrinks else 0),
-        down_ms=max(down - run.objective.measure.deductible_ms, 0),
+        denominator_ms=denominator,
+        # A coarse grain touches excluded time too, but no more than what is measured can be down.
+        down_ms=min(max(down - run.objective.measure.deductible_ms, 0), denominator),
         excluded_ms=excluded,
         outages=tuple(_outages(unit, whole, run)),
         steps=steps,

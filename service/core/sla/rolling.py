@@ -98,7 +98,7 @@ def over(gains: Sequence[Gain], length_ms: int, limit: Fraction, within: Span) -
         return sums[number] + rates[number] * (at_ms - edges[number]) if number >= 0 else Fraction(0)
 
     marks = {edge for at in edges for edge in (at, at + length_ms) if within.from_ms < edge < within.to_ms}
-    found = []
+    found: list[Span] = []
     for a, b in pairwise(sorted({within.from_ms, within.to_ms, *marks})):
         begin, end = up_to(a) - up_to(a - length_ms), up_to(b) - up_to(b - length_ms)
         found += _crossing(a, b, begin - limit, (end - begin) / (b - a))

@@ -59,10 +59,6 @@ class Said:
         )
         return PLAIN if found == PLAIN else found
 
-    def stops(self, racks: Sequence[str]) -> Spans:
-        """Return when the clock of any place in these racks may stand still."""
-        return union(stop.span for stop in self._stops if any(rack in stop.places.racks for rack in racks))
-
     def _marks(self, place: Place, instant: str) -> tuple[int, ...]:
         return tuple(sorted(one.at_ms for one in self._given.marks if _is(one, place, instant)))
 

@@ -144,7 +144,7 @@ def _in_rack(site: _Site, rack: str, unit: Level, members: Level) -> Iterator[Te
     slots, span = leases[0].places.slots(rack), leases[0].span
     units: dict[int | Slot, list[Slot]] = defaultdict(list)
     if not touched and unit == "gpu":
-        yield Tested(rack, rack, len(slots), (Epoch(span, 1, 1),))
+        yield Tested(f"{rack}/*", rack, len(slots), (Epoch(span, 1, 1),))
         return
     for slot in slots:
         units[_key(slot, unit)].append(slot)
@@ -158,7 +158,7 @@ def _in_rack(site: _Site, rack: str, unit: Level, members: Level) -> Iterator[Te
         else:
             quiet[count, len(inside)] += 1
     for (count, gpus), number in quiet.items():
-        yield Tested(rack, rack, number, (Epoch(span, count, gpus),))
+        yield Tested(f"{rack}/*", rack, number, (Epoch(span, count, gpus),))
 
 
 def _members(slots: Sequence[Slot], level: Level) -> int:
@@ -180,7 +180,7 @@ def _one_by_one(site: _Site, rack: str, unit: Level, members: Level) -> Iterator
         else:
             quiet[epochs, accepted] += 1
     for (epochs, accepted), number in quiet.items():
-        yield Tested(rack, rack, number, epochs, accepted)
+        yield Tested(f"{rack}/*", rack, number, epochs, accepted)
 
 
 def _epochs(site: _Site, rack: str, slots: Sequence[Slot], members: Level) -> tuple[Epoch, ...]:
@@ -210,20 +210,27 @@ def _epochs(site: _Site, rack: str, slots: Sequence[Slot], members: Level) -> tu
 def _whole(site: _Site, members: Level) -> Iterator[Tested]:
     """Yield everything that was leased as one unit."""
     edges = sorted({edge for one in site.held for edge in (one.span.from_ms, one.span.to_ms)})
-    epochs = []
+    parts: list[tuple[Span, dict[str, set[Slot]]]] = []
     for from_ms, to_ms in itertools.pairwise(edges):
-        now = [one for one in site.held if one.span.from_ms <= from_ms < one.span.to_ms]
-        if now:
-            epochs.append(_whole_epoch(site, Span(from_ms, to_ms), now, members))
-    if epochs:
-        yield Tested("pool", "", 1, tuple(epochs), _whole_accepted(site, union(epoch.span for epoch in epochs)))
+        now = _leased(one for one in site.held if one.span.from_ms <= from_ms < one.span.to_ms)
+        if parts and parts[-1][1] == now and parts[-1][0].to_ms == from_ms:
+            parts[-1] = (Span(parts[-1][0].from_ms, to_ms), now)
+        elif now:
+            parts.append((Span(from_ms, to_ms), now))
+    if parts:
+        epochs = tuple(_whole_epoch(site, span, racks, members) for span, racks in parts)
+        yield Tested("pool", "", 1, epochs, _whole_accepted(site, union(span for span, _ in parts)))
 
 
-def _whole_epoch(site: _Site, span: Span, now: Sequence[Held], members: Level) -> Epoch:
+def _leased(held: Iterable[Held]) -> dict[str, set[Slot]]:
     racks: dict[str, set[Slot]] = defaultdict(set)
-    for one in now:
+    for one in held:
         for rack in one.places.racks:
             racks[rack].update(one.places.slots(rack))
+    return dict(racks)
+
+
+def _whole_epoch(site: _Site, span: Span, racks: dict[str, set[Slot]], members: Level) -> Epoch:
     touched = tuple(
         Place(rack, *slot) for rack, slots in sorted(racks.items()) for slot in sorted(site.touched(rack) & slots)
     )

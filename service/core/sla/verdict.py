@@ -23,7 +23,8 @@ def counts_of(objective: Objective, as_down: Count, as_up: Count, unknown_ms: in
     if policy == "count_down":
         return as_down, as_down
     if policy == "exclude":
-        left = replace(as_up, denominator_ms=as_up.denominator_ms - unknown_ms)
+        rest = as_up.denominator_ms - unknown_ms
+        left = replace(as_up, denominator_ms=rest, down_ms=min(as_up.down_ms, rest))
         return left, left
     return as_down, as_up
 
