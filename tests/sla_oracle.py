@@ -197,6 +197,11 @@ class Oracle:
             row[tick].raw = 0 if tick in forgiven else weight
             causes.append(frozenset() if state == "unknown" else why)
         self._end_clock(place, row, causes)
+        if as_down and self.objective.clock_end != "service_restored":
+            for tick, (known, why) in enumerate(zip(*self._observed(place, as_down=False), strict=True)):
+                if known.raw:
+                    row[tick].raw = max(row[tick].raw, known.raw)
+                    causes[tick] |= why
         return row, causes
 
     def _carried(self, looks: list[Look]) -> list[Look]:
@@ -246,7 +251,7 @@ class Oracle:
                 if tick >= len(row) or before[tick] > 0:
                     break
                 row[tick].raw = max(before[begin:end])
-                causes[tick] = causes[end - 1]
+                causes[tick] = frozenset().union(*causes[begin:end])
 
     def _start_clock(self, place: Place, row: Row) -> None:
         kind = self.objective.clock_start

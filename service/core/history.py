@@ -9,10 +9,13 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import itemgetter
 
 from service.core.contract import Contract, Tenant
+from service.core.contract.places import names, racks_of
 from service.core.facts import Fact, FactKind, OpenCoverage, Progress
-from service.core.health import State
+from service.core.health import Health, State
+from service.core.heard import Heard, asserted, standing
 from service.core.model import Place, Span
 from service.core.timeline import (
     Boot,
@@ -24,6 +27,7 @@ from service.core.timeline import (
     extend,
     gap_after_down,
     merge,
+    overlaid,
     reboots,
 )
 
@@ -59,6 +63,8 @@ class History:
         self._at_place: dict[Place, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
         self._of_gpu: dict[str, dict[int, Place]] = defaultdict(dict)
         self._revision: dict[str, int] = defaultdict(int)
+        self._told: dict[str, Fact] = {}
+        self._heard: tuple[Heard, ...] | None = None
 
     def learn(self, fact: Fact) -> None:
         """Take in one fact of the ledger."""
@@ -72,6 +78,9 @@ class History:
             self._of_gpu[fact.gpu][fact.from_ms] = place
         elif fact.kind is FactKind.EVENT:
             self._learn_event(fact)
+        elif fact.kind is FactKind.OPERATOR:
+            self._told[fact.key] = fact
+            self._heard = None
 
     def _learn_event(self, fact: Fact) -> None:
         body = json.loads(fact.body)
@@ -139,7 +148,64 @@ class History:
             cursor = span.to_ms
         if cursor < window.to_ms:
             extend(segments, Segment(cursor, window.to_ms, State.UNKNOWN))
-        return tuple(segments)
+        said = self._asserted_of(place)
+        return overlaid(tuple(segments), said, window) if said else tuple(segments)
+
+    def heard(self) -> tuple[Heard, ...]:
+        """Return what people said and nobody took back."""
+        if self._heard is None:
+            self._heard = standing(self._told.values())
+        return self._heard
+
+    def _asserted_of(self, place: Place) -> list[Evidence]:
+        return [
+            Evidence(span.from_ms, span.to_ms, said.health, said.cause)
+            for said, span in asserted(self.heard())
+            if any(names(selector, place) for selector in said.places)
+        ]
+
+    def exceptions(
+        self, places: Iterable[Place], window: Span, sure_to_ms: int, *, down_lasts: bool = True
+    ) -> dict[Place, Timeline]:
+        """Return the timelines of those places that were not up throughout.
+
+        Silence after `sure_to_ms` alone makes no place an exception: nothing is known yet of what
+        comes then.
+
+        Args:
+            places: Each once.
+            window: What the timelines span.
+            sure_to_ms: End of the time that is asked for; the window may reach beyond.
+            down_lasts: Silence right after down counts as down.
+        """
+        needed = Span(window.from_ms, sure_to_ms)
+        racks = {rack for said, _ in asserted(self.heard()) for text in said.places for rack in racks_of(text)}
+        return {
+            place: self.timeline(place, window, down_lasts=down_lasts)
+            for place in places
+            if place.rack in racks or not self._spotless(place, needed)
+        }
+
+    def _spotless(self, place: Place, window: Span) -> bool:
+        """Return whether one GPU sat at a place and one agent saw it up without a hole."""
+        sat = self._at_place.get(place)
+        if sat is None or len(sat) != 1:
+            return False
+        ((gpu, instants),) = sat.items()
+        if min(instants) > window.from_ms or len(set(self._of_gpu[gpu].values())) != 1:
+            return False
+        closed, still = self._evidence.get(gpu, {}), self._open_by_gpu.get(gpu, {})
+        seen = [(one.from_ms, one.to_ms, one.health) for pieces in closed.values() for one in pieces]
+        seen += [(one.from_ms, one.to_ms, one.health) for one in still.values()]
+        seen.sort(key=itemgetter(0))
+        cursor = window.from_ms
+        for from_ms, to_ms, health in seen:
+            if to_ms <= window.from_ms or from_ms >= window.to_ms:
+                continue
+            if health is not Health.UP or from_ms > cursor:
+                return False
+            cursor = max(cursor, to_ms)
+        return cursor >= window.to_ms
 
     def gpus(self) -> tuple[str, ...]:
         """Return every GPU that was ever placed or seen."""

@@ -14,6 +14,7 @@ from service.core.health import Health, State, state_of, worst
 from service.core.model import Span
 
 NO_CAUSES: frozenset[str] = frozenset()
+_HEALTH_OF = {State.UP: Health.UP, State.DEGRADED: Health.DEGRADED, State.DOWN: Health.DOWN, State.UNKNOWN: None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,16 @@ def gap_after_down(timeline: Timeline) -> Timeline:
         else:
             extend(segments, segment)
     return tuple(segments)
+
+
+def overlaid(timeline: Timeline, evidence: Iterable[Evidence], window: Span) -> Timeline:
+    """Return a timeline with further evidence merged in, by `worst` like any other."""
+    known = [
+        Evidence(segment.from_ms, segment.to_ms, _HEALTH_OF[segment.state], cause)
+        for segment in timeline
+        for cause in sorted(segment.causes) or (None,)
+    ]
+    return merge([*known, *evidence], window)
 
 
 def clip(timeline: Timeline, window: Span) -> Timeline:

@@ -111,6 +111,22 @@ def _racks(text: str) -> list[str]:
     return [f"{match[1]}{number:0{width}d}" for number in range(int(match[2]), int(match[4]) + 1)]
 
 
+def names(selector: str, place: Place) -> bool:
+    """Return whether a selector names a place; unreadable selectors name none."""
+    try:
+        parts = tuple(_parse(selector))
+    except ValueError:
+        return False
+    return any(
+        rack == place.rack and tray in {None, place.tray} and gpu in {None, place.position} for rack, tray, gpu in parts
+    )
+
+
+def racks_of(selector: str) -> list[str]:
+    """Return the racks that a selector names parts of."""
+    return [rack.split("/")[0] for rack in _racks(selector)]
+
+
 def check_selectors(selectors: tuple[str, ...]) -> tuple[str, ...]:
     """Return selectors that all can be read.
 

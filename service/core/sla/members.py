@@ -16,8 +16,9 @@ from service.core.contract.uprule import Requirement
 from service.core.health import State
 from service.core.model import Span
 from service.core.sla.claims import Approved
+from service.core.sla.folds import worst_of
 from service.core.sla.spans import Spans
-from service.core.sla.steps import Step, Steps, Weight, change, extend
+from service.core.sla.steps import NO_CAUSES, Step, Steps, Weight, change, extend, roll_up
 from service.core.timeline import Segment, Timeline
 
 # What a cause takes away, by cause word or its beginning; everything else is the GPU itself.
@@ -67,7 +68,13 @@ def _observed(timeline: Timeline, objective: Objective, handling: Handling, *, a
     """Return what evidence says, spares and gap policy included, until the clock ends."""
     steps = _weighed(_carried(timeline, objective), objective, as_down=as_down)
     steps = change(steps, handling.forgiven, lambda step: replace(step, raw=0, down=0, kept=0))
-    return steps if objective.clock_end == "service_restored" else _ended(_runs(steps), handling.ends_ms)
+    if objective.clock_end == "service_restored":
+        return steps
+    steps = _ended(_runs(steps), handling.ends_ms)
+    if not as_down:
+        return steps
+    # Silence into which the clock of a known outage runs on has the causes of that outage.
+    return roll_up([steps, _observed(timeline, objective, handling, as_down=False)], worst_of)
 
 
 def _not_running(step: Step) -> Step:
@@ -190,7 +197,11 @@ def _runs(steps: Steps) -> list[list[Step]]:
 
 
 def _ended(runs: list[list[Step]], ends_ms: Sequence[int]) -> Steps:
-    """Let each outage last until the mark that ends it; without one until service was restored."""
+    """Let each outage last until the mark that ends it; without one until service was restored.
+
+    What is added weighs as the worst of the outage and has all its causes: more unknown time taken
+    as down must not make it lighter, nor easier to excuse.
+    """
     found: list[Step] = []
     for run, following in zip(runs, [*runs[1:], None], strict=False):
         for step in run:
@@ -199,8 +210,8 @@ def _ended(runs: list[list[Step]], ends_ms: Sequence[int]) -> Steps:
         until_ms = min((at for at in ends_ms if at >= last.to_ms), default=last.to_ms)
         until_ms = min(until_ms, following[0].from_ms) if following else until_ms
         if until_ms > last.to_ms:
-            weight = max(step.raw for step in run)
-            extend(found, Step(last.to_ms, until_ms, weight, weight, weight, last.causes))
+            weight, causes = max(step.raw for step in run), NO_CAUSES.union(*(step.causes for step in run))
+            extend(found, Step(last.to_ms, until_ms, weight, weight, weight, causes))
     return tuple(found)
 
 
