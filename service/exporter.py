@@ -29,6 +29,7 @@ GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "month_target_ratio": ("The objective's target.", ("tenant", "objective")),
     "month_down_seconds": ("Counted down unit-time of the month to date.", ("tenant", "objective")),
+    "month_excluded_seconds": ("Unit-time of the month to date that approved claims took.", ("tenant", "objective")),
     "month_unknown_seconds": ("Unit-time of the month to date that nobody observed.", ("tenant", "objective")),
     "month_error_budget_seconds": (
         "Down unit-time that the target allows in the whole month.",
@@ -45,6 +46,18 @@ GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "time_to_breach_seconds": (
         "Until the budget is gone if what is down now stays down; absent while nothing is down.",
+        ("tenant", "objective"),
+    ),
+    "month_forecast_availability_ratio": (
+        "Availability at the period's end if it goes on as over the last day.",
+        ("tenant", "objective"),
+    ),
+    "next_tier_edge_seconds": (
+        "Down time until the nearest tier edge of any unit; absent below the last one.",
+        ("tenant", "objective"),
+    ),
+    "next_tier_credit": (
+        "Credit of that unit beyond the edge, in the contract's currency.",
         ("tenant", "objective"),
     ),
     "credit_exposure": (
@@ -127,14 +140,20 @@ def _objective(view: ObjectiveView) -> Iterator[Sample]:
     if result.bounds is not None:
         for bound in ("lo", "hi", "settled"):
             yield "month_availability_ratio", [*labels, bound], float(getattr(result.bounds, bound))
-    yield "month_down_seconds", labels, result.tally.down_ms / 1000
-    yield "month_unknown_seconds", labels, result.tally.unknown_ms / 1000
+    yield "month_down_seconds", labels, float(result.down_ms) / 1000
+    yield "month_unknown_seconds", labels, result.unknown_ms / 1000
+    yield "month_excluded_seconds", labels, float(result.excluded_ms) / 1000
     yield "month_error_budget_seconds", labels, float(view.budget_ms) / 1000
     yield "month_error_budget_remaining_seconds", labels, float(view.budget_left_ms) / 1000
     for verdict in ("met", "missed", "undetermined"):
-        yield "month_units", [*labels, verdict], getattr(result.units, verdict)
+        yield "month_units", [*labels, verdict], getattr(result.verdicts, verdict)
     for window, burn in view.burn.items():
         yield "burn_rate_ratio", [*labels, window], float(burn)
     if view.time_to_breach_ms is not None:
         yield "time_to_breach_seconds", labels, float(view.time_to_breach_ms) / 1000
+    if view.forecast_ratio is not None:
+        yield "month_forecast_availability_ratio", labels, float(view.forecast_ratio)
+    if view.next_edge is not None:
+        yield "next_tier_edge_seconds", labels, float(view.next_edge.left_ms) / 1000
+        yield "next_tier_credit", labels, float(view.next_edge.owed)
     yield "credit_exposure", labels, float(result.credit.amount)

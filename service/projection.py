@@ -6,21 +6,27 @@ to the coverage frontier and not to now. The ledger is the truth, this is a view
 """
 
 import threading
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from service.core import limits
-from service.core.availability import Result, Tally, assess, budget_left_ms, tallies, tally_of
-from service.core.contract import Contract, Objective, Tenant, exact
+from service.core.contract import Contract, Objective, Tenant
 from service.core.facts import Fact, Progress
 from service.core.health import State
 from service.core.history import History, LeasedTime, leased
 from service.core.model import Place, Span
-from service.core.periods import month_of, month_span
+from service.core.periods import month_of
 from service.core.ports import Ledger
-from service.core.timeline import Timeline, clip, reclassified
+from service.core.sla.burn import Edge, budget_ms, burn_rate, forecast_ms, next_edge, time_to_breach_ms
+from service.core.sla.evaluate import Terms, evaluate
+from service.core.sla.given import Given
+from service.core.sla.month import given_for, terms_of
+from service.core.sla.result import Result
+from service.core.sla.rolling import period_of, settle
+from service.core.sla.steps import Weight
+from service.core.timeline import Timeline, reclassified
 
 BURN_WINDOWS_MS = {
     "5m": 5 * limits.MINUTE_MS,
@@ -31,6 +37,7 @@ BURN_WINDOWS_MS = {
     "1d": limits.DAY_MS,
     "3d": 3 * limits.DAY_MS,
 }
+_SLOPE_MS = limits.DAY_MS  # the forecast goes on as the last day went
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +50,8 @@ class ObjectiveView:
     budget_left_ms: Fraction
     burn: dict[str, Fraction]
     time_to_breach_ms: Fraction | None  # None when nothing is down now
+    forecast_ratio: Fraction | None  # at the period's end, going on as over the last day
+    next_edge: Edge | None  # of the unit that is nearest to one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,21 +155,15 @@ class Projection:
         frontier_ms = self._frontier_ms or now_ms
         zone = self._contract.zone_info
         month = month_of(frontier_ms - 1, zone)
-        period = month_span(month, zone)
         objectives: list[ObjectiveView] = []
         tenant_gpus: Counter[tuple[str, State]] = Counter()
         rack_gpus: Counter[tuple[str, State]] = Counter()
         for tenant in self._contract.tenants:
-            window = Span(min(period.from_ms, frontier_ms - BURN_WINDOWS_MS["3d"]), frontier_ms)
-            pieces = leased(self._contract, tenant, window)
-            timelines = {piece: self._history.timeline(piece.place, piece.span) for piece in pieces}
-            for piece, timeline in timelines.items():
-                if piece.span.to_ms == frontier_ms:
-                    tenant_gpus[tenant.id, timeline[-1].state] += 1
-                    rack_gpus[piece.place.rack, timeline[-1].state] += 1
-            objectives += [
-                self._objective(tenant, objective, timelines, period, frontier_ms) for objective in tenant.objectives
-            ]
+            for piece in leased(self._contract, tenant, Span(frontier_ms - 1, frontier_ms)):
+                state = self._history.timeline(piece.place, piece.span)[-1].state
+                tenant_gpus[tenant.id, state] += 1
+                rack_gpus[piece.place.rack, state] += 1
+            objectives += [self._objective(tenant, objective, month, frontier_ms) for objective in tenant.objectives]
         return Snapshot(
             at_ms=now_ms,
             frontier_ms=frontier_ms,
@@ -174,46 +177,67 @@ class Projection:
             reclassified_ms=dict(self._moved_ms),
         )
 
-    def _objective(
-        self,
-        tenant: Tenant,
-        objective: Objective,
-        timelines: dict[LeasedTime, Timeline],
-        period: Span,
-        frontier_ms: int,
-    ) -> ObjectiveView:
-        to_date = Span(period.from_ms, max(frontier_ms, period.from_ms + 1))
-        pieces = leased(self._contract, tenant, to_date)
-        by_span = {(piece.place, piece.span.to_ms): timeline for piece, timeline in timelines.items()}
-        lookup = lambda piece: clip(by_span[piece.place, piece.span.to_ms], piece.span)  # noqa: E731
-        fee = tenant.fee.monthly_amount if tenant.fee else None
-        result = assess(objective, tallies(pieces, lookup), fee)
-        period_ms = sum(piece.span.length_ms for piece in leased(self._contract, tenant, period))
-        left = budget_left_ms(result.tally, objective, period_ms)
-        down_now = sum(1 for timeline in timelines.values() if timeline[-1].state is State.DOWN)
-        return ObjectiveView(
-            tenant=tenant.id,
-            result=result,
-            budget_ms=(1 - exact(objective.target)) * period_ms,
-            budget_left_ms=left,
-            burn={
-                name: _burn(objective, timelines.values(), Span(frontier_ms - length, frontier_ms))
-                for name, length in BURN_WINDOWS_MS.items()
-            },
-            time_to_breach_ms=max(left, Fraction(0)) / down_now if down_now else None,
+    def _objective(self, tenant: Tenant, objective: Objective, month: str, frontier_ms: int) -> ObjectiveView:
+        whole = period_of(objective, month, self._contract.zone_info)
+        to_date = Span(whole.from_ms, max(min(frontier_ms, whole.to_ms), whole.from_ms + 1))
+        oldest_ms = min(to_date.from_ms, frontier_ms - max(BURN_WINDOWS_MS.values()))
+        known = given_for(
+            self._contract, tenant, self._history, objective, Span(oldest_ms, to_date.to_ms), up_to_ms=to_date.to_ms
         )
+        terms = terms_of(self._contract, tenant)
+        result = settle(objective, terms, known, to_date)
+        recent = {
+            name: evaluate(objective, terms, known, Span(frontier_ms - length, frontier_ms))
+            for name, length in BURN_WINDOWS_MS.items()
+        }
+        measured = evaluate(objective, terms, replace(known, timelines={}), whole).denominator_ms
+        return _viewed(tenant, objective, result, recent, measured, _Rest(terms, known, frontier_ms, whole))
 
 
-def _burn(objective: Objective, timelines: Iterable[Timeline], window: Span) -> Fraction:
-    total = Tally()
-    for timeline in timelines:
-        inside = clip(timeline, window)
-        if inside:
-            total = total.plus(tally_of(inside))
-    if not total.total_ms:
-        return Fraction(0)
-    down = total.counted_down(exact(objective.degraded_weight))
-    return down / total.total_ms / (1 - exact(objective.target))
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    """What is left of a period, and what is known of it."""
+
+    terms: Terms
+    known: Given
+    frontier_ms: int
+    whole: Span
+
+    @property
+    def left_ms(self) -> int:
+        return max(self.whole.to_ms - self.frontier_ms, 0)
+
+    def down_now(self, objective: Objective) -> Weight:
+        """Return the summed weight of what is down: the counted time of the last ms."""
+        last = Span(self.frontier_ms - 1, self.frontier_ms)
+        return evaluate(objective, self.terms, self.known, last).down_ms
+
+
+def _viewed(
+    tenant: Tenant, objective: Objective, result: Result, recent: dict[str, Result], measured: Weight, rest: _Rest
+) -> ObjectiveView:
+    budget = budget_ms(objective, measured)
+    left = budget - result.settled_down_ms
+    forecast = forecast_ms(result.settled_down_ms, recent["1d"].down_ms, _SLOPE_MS, rest.left_ms)
+    return ObjectiveView(
+        tenant=tenant.id,
+        result=result,
+        budget_ms=budget,
+        budget_left_ms=left,
+        burn={name: burn_rate(one.down_ms, one.denominator_ms, objective) for name, one in recent.items()},
+        time_to_breach_ms=time_to_breach_ms(left, rest.down_now(objective)),
+        forecast_ratio=1 - min(forecast / measured, Fraction(1)) if measured else None,
+        next_edge=_nearest_edge(objective, result, rest.whole),
+    )
+
+
+def _nearest_edge(objective: Objective, result: Result, whole: Span) -> Edge | None:
+    """Return the tier edge that is reached first; a pool has one, units have one each."""
+    if result.pool is not None:
+        full = Fraction(result.pool.time_ms * whole.length_ms, result.period.length_ms)
+        return next_edge(objective, result.pool, full, result.pool.money.fee)
+    edges = (next_edge(objective, unit, whole.length_ms, unit.money.fee) for unit in result.all_units)
+    return min((edge for edge in edges if edge is not None), key=lambda edge: edge.left_ms, default=None)
 
 
 def history_of(ledger: Ledger) -> History:
@@ -224,14 +248,3 @@ def history_of(ledger: Ledger) -> History:
     for progress in ledger.progress():
         history.follow(progress)
     return history
-
-
-def causes_of(timelines: Iterable[Timeline]) -> dict[str, int]:
-    """Return down unit-ms by cause; time with several causes counts for each."""
-    total: dict[str, int] = defaultdict(int)
-    for timeline in timelines:
-        for segment in timeline:
-            if segment.state is State.DOWN:
-                for cause in segment.causes:
-                    total[cause] += segment.length_ms
-    return dict(total)

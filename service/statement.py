@@ -4,92 +4,189 @@ Shape: design section 10. Durations are unit-ms, ratios decimal strings (cut, 15
 the exact fraction beside them under `exact`.
 """
 
+from collections import defaultdict
+from collections.abc import Iterable
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
-from service.core.availability import Bounds, Result, assess, ratio_text, tallies
-from service.core.contract import Contract, Objective, Tenant, exact
-from service.core.history import History, LeasedTime, leased
+from service.core.availability import Bounds, ratio_text
+from service.core.contract import Agreement, Contract, Tenant
+from service.core.history import History
 from service.core.model import Span
 from service.core.periods import month_span, utc_text
-from service.core.timeline import Timeline
-from service.projection import causes_of
+from service.core.sla.month import Settled, claim_by_ms, settled_month, total_credit
+from service.core.sla.result import Credit, Outage, Result, UnitResult
+from service.core.sla.steps import Weight
 
 
 def draw(
-    contract: Contract, history: History, tenant: Tenant, month: str, *, up_to_ms: int | None = None
+    contract: Contract | Agreement, history: History, tenant: Tenant, month: str, *, up_to_ms: int | None = None
 ) -> dict[str, Any]:
     """Return the statement of a tenant's calendar month in the contract's zone.
 
     Args:
-        contract: The terms.
+        contract: The terms: one version, or all of them with the time that each was in force.
         history: The fold of the ledger.
-        tenant: Whose statement.
+        tenant: Whose statement; each version's own terms of it count.
         month: `YYYY-MM`.
         up_to_ms: For a month that is still running: count only up to here.
 
     Raises:
         ValueError: If the month is misspelt, or has not begun at `up_to_ms`.
     """
-    period = month_span(month, contract.zone_info)
+    agreement = contract if isinstance(contract, Agreement) else Agreement.of((contract,))
+    settled = settled_month(agreement, history, tenant.id, month, up_to_ms=up_to_ms)
+    first = settled[0].contract if settled else agreement.newest
+    period = month_span(month, first.zone_info)
     counted = period if up_to_ms is None else Span(period.from_ms, min(period.to_ms, up_to_ms))
-    results = [_objective(contract, history, tenant, objective, counted) for objective in tenant.objectives]
     return {
         "tenant": tenant.id,
-        "contract": {"id": contract.id, "version": contract.version},
+        "contract": {"id": first.id, "version": first.version},
         "period": {
             "from": utc_text(period.from_ms),
             "to": utc_text(period.to_ms),
-            "zone": contract.zone,
+            "zone": first.zone,
             "counted_to": utc_text(counted.to_ms),
         },
-        "objectives": results,
+        "objectives": [_objective(one, month) for one in settled],
+        "credit": {"amount": str(total_credit(settled)), "currency": first.currency, "stack": _stack(settled)},
         "version": 1,
     }
 
 
-def _objective(
-    contract: Contract, history: History, tenant: Tenant, objective: Objective, window: Span
-) -> dict[str, Any]:
-    pieces = leased(contract, tenant, window)
-    down_lasts = objective.gap_after_down == "down"
-    timelines: dict[LeasedTime, Timeline] = {
-        piece: history.timeline(piece.place, piece.span, down_lasts=down_lasts) for piece in pieces
+def _stack(settled: tuple[Settled, ...]) -> str | None:
+    return settled[0].objective.credits.stack if settled else None
+
+
+def _objective(one: Settled, month: str) -> dict[str, Any]:
+    deadline_ms = claim_by_ms(one, month)
+    issue = {"issue": one.objective.credits.issue.kind, "claim_by": utc_text(deadline_ms) if deadline_ms else None}
+    return result_json(one.result, one.contract.currency) | {
+        "credit_detail": _detail_json(one.result.credit) | issue,
+        "contract_version": one.contract.version,
+        "counted": _span_json(one.result.period),
     }
-    fee = tenant.fee.monthly_amount if tenant.fee else None
-    result = assess(objective, tallies(pieces, timelines.__getitem__), fee)
-    return result_json(result, contract.currency) | {"causes": causes_of(timelines.values())}
 
 
 def result_json(result: Result, currency: str) -> dict[str, Any]:
     """Return one objective's result in the published shape."""
-    tally, objective = result.tally, result.objective
-    down = tally.counted_down(exact(objective.degraded_weight))
+    objective = result.objective
     return {
         "objective": {
             "name": objective.name,
             "unit": objective.unit,
             "target": str(objective.target),
         },
-        "denominator_ms": tally.total_ms,
-        "down_ms": int(down) if down.denominator == 1 else float(down),
-        "degraded_ms": tally.degraded_ms,
-        "unknown_ms": tally.unknown_ms,
-        "excluded_ms": 0,
+        "denominator_ms": number(result.denominator_ms),
+        "down_ms": number(result.down_ms),
+        "settled_down_ms": number(result.settled_down_ms),
+        "degraded_ms": result.degraded_ms,
+        "unknown_ms": result.unknown_ms,
+        "excluded_ms": number(result.excluded_ms),
+        "excluded": {
+            "by_kind": _numbers(result.excluded_by_kind),
+            "by_claim": _numbers(result.excluded_by_claim),
+            "refused": [
+                {"claim": one.claim.id, "reason": one.reason, "spans": [_span_json(span) for span in one.spans]}
+                for one in result.reviewed.refused
+            ],
+        },
         "availability": bounds_json(result.bounds),
         "exact": _exact_json(result.bounds),
         "met": result.met,
+        "disputed": result.disputed,
+        "settled_by": list(result.settled_by),
+        "over_budget": [_span_json(span) for span in result.breaches],
         "units": {
-            "total": result.units.total,
-            "met": result.units.met,
-            "missed": result.units.missed,
-            "undetermined": result.units.undetermined,
+            "total": result.verdicts.total,
+            "met": result.verdicts.met,
+            "missed": result.verdicts.missed,
+            "undetermined": result.verdicts.undetermined,
         },
-        "credit": {
-            "amount": str(result.credit.amount),
-            "currency": currency,
-            "tier": str(result.credit.tier_pct) if result.credit.tier_pct is not None else None,
-        },
+        "causes": causes_of(result),
+        "not_spotless": [_unit_json(unit) for unit in result.units],
+        "outages": [_outage_json(outage) for outage in result.outages],
+        "formula": [{"name": line.name, "text": line.text} for line in result.lines],
+        "credit": _credit_json(result.credit, currency),
     }
+
+
+def _unit_json(unit: UnitResult) -> dict[str, Any]:
+    return {
+        "unit": unit.name,
+        "count": unit.count,
+        "denominator_ms": number(unit.settled.denominator_ms),
+        "down_ms": number(unit.hi.down_ms),
+        "settled_down_ms": number(unit.settled.down_ms),
+        "degraded_ms": unit.degraded_ms,
+        "unknown_ms": unit.unknown_ms,
+        "excluded_ms": number(sum(unit.settled.excluded_ms.values(), start=0)),
+        "availability": bounds_json(unit.bounds),
+        "met": unit.met,
+        "settled_by": unit.settled_by,
+    }
+
+
+def _outage_json(outage: Outage) -> dict[str, Any]:
+    return {
+        "unit": outage.unit,
+        **_span_json(outage.whole),
+        "down_ms": number(outage.down_ms),
+        "excluded_ms": number(outage.excluded_ms),
+        "counted_ms": number(outage.counted_ms),
+        "result": outage.why,
+        "causes": dict(sorted(outage.causes.items())),
+        "places": [str(place) for place in outage.places],
+        "claims": list(outage.claims),
+    }
+
+
+def _credit_json(credit: Credit, currency: str) -> dict[str, Any]:
+    return {
+        "amount": str(credit.amount),
+        "currency": currency,
+        "tier": _text(credit.tier_pct),
+    }
+
+
+def _detail_json(credit: Credit) -> dict[str, Any]:
+    return {
+        "base": f"{credit.base.numerator}/{credit.base.denominator}",
+        "uncapped": f"{credit.uncapped.numerator}/{credit.uncapped.denominator}",
+        "hours_not_charged": {"hours": credit.free_hours, "amount": str(credit.free_amount)},
+    }
+
+
+def _text(value: Decimal | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def _span_json(span: Span) -> dict[str, str]:
+    return {"from": utc_text(span.from_ms), "to": utc_text(span.to_ms)}
+
+
+def number(value: Weight) -> int | float:
+    """Return unit-ms as a JSON number: whole, or with a fraction where a weight leaves one."""
+    exactly = Fraction(value)
+    return exactly.numerator if exactly.denominator == 1 else float(exactly)
+
+
+def _numbers(values: dict[str, Weight]) -> dict[str, int | float]:
+    return {name: number(value) for name, value in sorted(values.items())}
+
+
+def causes_of(result: Result) -> dict[str, int]:
+    """Return down unit-ms by cause; time with several causes counts for each."""
+    return _summed(outage for outage in result.outages if outage.why == "counted")
+
+
+def _summed(outages: Iterable[Outage]) -> dict[str, int]:
+    total: dict[str, int] = defaultdict(int)
+    for outage in outages:
+        for cause, length_ms in outage.causes.items():
+            total[cause] += length_ms
+    return dict(sorted(total.items()))
 
 
 def bounds_json(bounds: Bounds | None) -> dict[str, str] | None:

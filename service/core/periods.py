@@ -110,3 +110,9 @@ def previous_month(month: str) -> str:
     """Return the month before `YYYY-MM`."""
     year, number = int(month[:4]), int(month[5:])
     return f"{year - 1:04d}-12" if number == 1 else f"{year:04d}-{number - 1:02d}"
+
+
+def following_month(month: str) -> str:
+    """Return the month after `YYYY-MM`."""
+    year, number = _following(int(month[:4]), int(month[5:]))
+    return f"{year:04d}-{number:02d}"

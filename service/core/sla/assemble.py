@@ -83,6 +83,7 @@ def assembled(
             undetermined=verdicts[None],
         ),
         all_units=units,
+        pool=None if tested == units or not tested else tested[0],
         credit=credit,
         reviewed=reviewed,
         breaches=(),

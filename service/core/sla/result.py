@@ -136,7 +136,8 @@ class Result:
     disputed: bool
     settled_by: tuple[str, ...]
     verdicts: Units
-    all_units: tuple[UnitResult, ...]
+    all_units: tuple[UnitResult, ...]  # of a weighted pool its members
+    pool: UnitResult | None  # the weighted sum of all units, where that is what is tested
     credit: Credit
     reviewed: Reviewed
     breaches: Spans  # of a rolling period: instants at which the window that ends there is over its budget
