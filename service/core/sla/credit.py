@@ -1,7 +1,7 @@
 """From results to money: tier or other form, base, caps, stack, and one rounding at the very end."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
@@ -73,42 +73,62 @@ def tier_of(tiers: Sequence[Tier], ratio: Fraction | None) -> Tier | None:
     return next((tier for tier in tiers if exact(tier.at_least) <= ratio < exact(tier.below)), None)
 
 
-def money_of(objective: Objective, count: Count, fee: Fraction, length_ms: int) -> Money:
+def money_of(objective: Objective, count: Count, ratio: Fraction | None, fee: Fraction, length_ms: int) -> Money:
     """Return what one unit's count costs, before the caps of the month.
 
     Args:
         objective: Gives form, tiers, target and the cap per unit.
         count: As settled.
+        ratio: Its availability.
         fee: Of the unit, for the period.
         length_ms: Time that the fee pays for: an hour costs `fee / length_ms * 3 600 000`.
     """
-    owed, tier, lines = _form(objective, count, fee, length_ms)
+    owed, tier, _ = _form(objective, count, ratio, fee, length_ms)
+    cap = _unit_cap(objective, fee)
+    return Money(fee=fee, owed=owed if cap is None else min(owed, cap), tier_pct=tier)
+
+
+def _unit_cap(objective: Objective, fee: Fraction) -> Fraction | None:
     cap = objective.credits.caps.per_unit_pct
-    if cap is not None and owed > fee * exact(cap) / 100:
-        owed = fee * exact(cap) / 100
-        lines = (*lines, Line(name="cap per unit", text=f"{cap} % of {_text(fee)} = {_text(owed)}"))
-    return Money(fee=fee, owed=owed, tier_pct=tier, lines=lines)
+    return None if cap is None else fee * exact(cap) / 100
+
+
+def explained(objective: Objective, unit: UnitResult) -> tuple[Line, ...]:
+    """Return the steps from a unit's count to what it costs, with their numbers."""
+    fee = unit.money.fee
+    ratio = unit.bounds.settled if unit.bounds is not None else None
+    owed, _, lines = _form(objective, unit.settled, ratio, fee, unit.time_ms)
+    found = [Line(name=name, text=text()) for name, text in lines]
+    cap = _unit_cap(objective, fee)
+    if cap is not None and owed > cap:
+        found.append(Line(name="cap per unit", text=f"{_text(owed)} -> {_text(cap)}"))
+    return tuple(found)
+
+
+_Told = tuple[tuple[str, Callable[[], str]], ...]  # a line's name, and its text once somebody asks
 
 
 def _form(
-    objective: Objective, count: Count, fee: Fraction, length_ms: int
-) -> tuple[Fraction, Decimal | None, tuple[Line, ...]]:
+    objective: Objective, count: Count, ratio: Fraction | None, fee: Fraction, length_ms: int
+) -> tuple[Fraction, Decimal | None, _Told]:
     form = objective.credits.form
     match form:
         case TierOfFee():
-            tier = tier_of(objective.tiers, count.ratio)
+            tier = tier_of(objective.tiers, ratio)
             if tier is None:
                 return Fraction(0), None, ()
             owed = fee * exact(tier.pct) / 100
-            named = f"{tier.at_least} <= U < {tier.below}: {tier.pct} %"
-            lines = (
-                Line(name="tier", text=named),
-                Line(name="base", text=f"{tier.pct} % of {_text(fee)} = {_text(owed)}"),
+            return (
+                owed,
+                tier.pct,
+                (
+                    ("tier", lambda: f"{tier.at_least} <= U < {tier.below}: {tier.pct} %"),
+                    ("base", lambda: f"{tier.pct} % of {_text(fee)} = {_text(owed)}"),
+                ),
             )
-            return owed, tier.pct, lines
         case ProRata() | PerStep() | Multiplier() | HoursNotCharged():
-            owed, text = _of_time(form, objective, count, fee, length_ms)
-            return owed, None, (Line(name=form.kind, text=text),) if owed else ()
+            paid, text = _of_time(form, objective, count, fee, length_ms)
+            return paid, None, ((form.kind, lambda: text),) if paid else ()
         case _:
             assert_never(form)
 
@@ -176,14 +196,14 @@ def _based(
         paying = [unit for unit in units if unit.money.owed]
         owed = sum((unit.money.owed * unit.count for unit in paying), start=Fraction(0))
         fees = sum((unit.money.fee * unit.count for unit in paying), start=Fraction(0))
-        return fees, owed, tuple(_lines(paying))
+        return fees, owed, tuple(_lines(objective, paying))
     owed = total_fee * exact(worst) / 100
     return total_fee, owed, (Line(name=base, text=f"{worst} % of {_text(total_fee)} = {_text(owed)}"),)
 
 
-def _lines(paying: Sequence[UnitResult]) -> Iterable[Line]:
+def _lines(objective: Objective, paying: Sequence[UnitResult]) -> Iterable[Line]:
     for unit in itertools.islice(paying, limits.FORMULA_LINES):
-        for line in unit.money.lines:
+        for line in explained(objective, unit):
             yield replace(line, name=f"{unit.name}: {line.name}")
     if len(paying) > limits.FORMULA_LINES:
         yield Line(name="further units", text=f"{len(paying) - limits.FORMULA_LINES}, each in its own result")

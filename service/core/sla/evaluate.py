@@ -11,6 +11,7 @@ from fractions import Fraction
 from functools import cached_property
 from zoneinfo import ZoneInfo
 
+from service.core.availability import Bounds
 from service.core.contract import Exclusions, Fee, Objective, Places, Topology
 from service.core.health import State
 from service.core.model import Place, Span
@@ -64,7 +65,7 @@ class _Evaluation:
         self.reviewed: Reviewed = review(given.claims, given.decisions, terms.exclusions, period, terms.zone)
         self.said = Said(given, objective, self.reviewed.approved)
         self._timelines: dict[Place, Timeline] = {}
-        self._steps: dict[tuple[Place, bool], Steps] = {}
+        self._steps: dict[Place, tuple[Steps, Steps]] = {}
         self._cordons: dict[tuple[str, bool], Steps] = {}
         self.as_up, self.as_down = self._run(as_down=False), self._run(as_down=True)
 
@@ -93,13 +94,18 @@ class _Evaluation:
             self._timelines[place] = self.said.timeline(place)
         return self._timelines[place]
 
+    def _both(self, place: Place) -> tuple[Steps, Steps]:
+        """Return a place's steps with unknown time as up, and as down: the same object where nothing is unknown."""
+        if place not in self._steps:
+            timeline, handling = self._timeline(place), self.said.handling(place)
+            up = down = member_steps(timeline, self.objective, handling, as_down=False)
+            if any(segment.state is State.UNKNOWN for segment in timeline):
+                down = member_steps(timeline, self.objective, handling, as_down=True)
+            self._steps[place] = up, up if up == down else down
+        return self._steps[place]
+
     def _steps_of(self, place: Place, *, as_down: bool) -> Steps:
-        timeline = self._timeline(place)
-        as_down = as_down and any(segment.state is State.UNKNOWN for segment in timeline)  # else both are one
-        key = (place, as_down)
-        if key not in self._steps:
-            self._steps[key] = member_steps(timeline, self.objective, self.said.handling(place), as_down=as_down)
-        return self._steps[key]
+        return self._both(place)[as_down]
 
     @cached_property
     def _racks(self) -> dict[str, tuple[Epoch, ...]]:
@@ -168,16 +174,21 @@ class _Evaluation:
     def _measure(self, unit: Tested) -> UnitResult:
         touching = self._touching(unit)
         measured, countable = inside_of(unit, self.objective, self.period)
-        high = count(unit, self.as_up, touching)
-        unknown = unknown_spans(unit, self.as_up, self.as_down, countable) if self._open(unit) else ()
-        low = count(unit, self.as_down, touching) if self._open(unit) else high
+        low = high = count(unit, self.as_up, touching)
+        unknown: Spans = ()
+        if self._open(unit):
+            low = count(unit, self.as_down, touching)
+            unknown = unknown_spans(unit, self.as_up, self.as_down, countable)
         return self._unit(unit, low, high, measured, length(unknown), self._degraded(unit, countable))
 
     def _open(self, unit: Tested) -> bool:
         """Return whether unknown time could change anything: whether both runs differ in any member."""
-        places = {place for epoch in unit.epochs for place in epoch.touched}
-        differ = any(self._steps_of(place, as_down=True) != self._steps_of(place, as_down=False) for place in places)
-        return differ or self._cordon(unit.rack, as_down=True) != self._cordon(unit.rack, as_down=False)
+        for epoch in unit.epochs:
+            for place in epoch.touched:
+                up, down = self._both(place)
+                if up is not down:
+                    return True
+        return self._cordon(unit.rack, as_down=True) != self._cordon(unit.rack, as_down=False)
 
     def _unit(
         self, unit: Tested, as_down: Count, as_up: Count, measured: Spans, unknown_ms: int, degraded_ms: int
@@ -205,6 +216,8 @@ class _Evaluation:
 
     def _touching(self, unit: Tested) -> Touching:
         """Return what was said of the members that were ever down, or not known to be up."""
+        if not (self.reviewed.approved or self.given.stops):
+            return Touching((), (), ())
         touched = [place for epoch in unit.epochs for place in epoch.touched]
         active = [place for place in touched if self._steps_of(place, as_down=True)]
         claims = tuple(enumerate(self.reviewed.approved)) if touched else ()
@@ -240,7 +253,9 @@ class _Evaluation:
         fee = fee_of(billing, unit.gpus, unit.gpu_ms, unit.inside)
         if self.pooled:  # a member has a fee, but only the pool is tested
             return replace(unit, money=replace(NO_MONEY, fee=fee))
-        return replace(unit, money=money_of(self.objective, unit.settled, fee, unit.time_ms))
+        return replace(
+            unit, money=money_of(self.objective, unit.settled, _settled_ratio(unit.bounds), fee, unit.time_ms)
+        )
 
     def _pool(self, members: Sequence[UnitResult], billing: Billing) -> UnitResult:
         """Return the weighted sum of members as the one unit that is tested."""
@@ -252,6 +267,7 @@ class _Evaluation:
         paying = [unit for unit in members if unit.settled.down_ms or not affected]
         fee = sum((unit.money.fee * unit.count for unit in paying), start=Fraction(0))
         time_ms = sum(unit.time_ms * weight_of(unit) for unit in members)
+        bounds = bounds_of(low, high, chosen)
         return UnitResult(
             name=self.objective.unit,
             count=1,
@@ -265,10 +281,14 @@ class _Evaluation:
             settled_by=by,
             unknown_ms=unknown,
             degraded_ms=sum(unit.degraded_ms * weight_of(unit) for unit in members),
-            bounds=bounds_of(low, high, chosen),
+            bounds=bounds,
             met=verdict(self.objective, low, high),
-            money=money_of(self.objective, chosen, fee, time_ms),
+            money=money_of(self.objective, chosen, _settled_ratio(bounds), fee, time_ms),
         )
+
+
+def _settled_ratio(bounds: Bounds | None) -> Fraction | None:
+    return bounds.settled if bounds is not None else None
 
 
 def _touches(approved: Approved, places: Sequence[Place]) -> bool:

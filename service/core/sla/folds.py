@@ -2,13 +2,8 @@
 
 from fractions import Fraction
 
-from service.core.contract.uprule import UpRule
-from service.core.sla.steps import Fold, Weight
-
-
-def worst_of(weights: list[Weight]) -> Weight:
-    """Return the worst weight: all members are needed."""
-    return max(weights, default=0)
+from service.core.contract.uprule import Kind
+from service.core.sla.steps import Fold, Weight, worst_of
 
 
 def share(members: int) -> Fold:
@@ -36,21 +31,18 @@ def at_least(k: int, members: int) -> Fold:
     return fold
 
 
-def fold_of(rule: UpRule, kind: str, members: int) -> Fold:
+def fold_of(kind: Kind, k: int | None, members: int, *, pro_rata: bool) -> Fold:
     """Return how the members of a unit make it, by the rule of its objective.
 
     Raises:
         ValueError: If the rule asks for more members than the unit has.
     """
     if kind == "all_of":
-        return worst_of if rule.below_k != "pro_rata" else share(members)
+        return share(members) if pro_rata else worst_of
     if kind == "weighted":
         return share(members)
-    k = rule.k or members
-    if k > members:
+    if k is None or k > members:
         msg = f"k {k} of {members} leased members can never be up"
         raise ValueError(msg)
     threshold, mean = at_least(k, members), share(members)
-    if rule.below_k != "pro_rata":
-        return threshold
-    return lambda weights: mean(weights) if threshold(weights) else 0
+    return (lambda weights: mean(weights) if threshold(weights) else 0) if pro_rata else threshold

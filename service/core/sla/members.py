@@ -16,9 +16,8 @@ from service.core.contract.uprule import Requirement
 from service.core.health import State
 from service.core.model import Span
 from service.core.sla.claims import Approved
-from service.core.sla.folds import worst_of
 from service.core.sla.spans import Spans
-from service.core.sla.steps import NO_CAUSES, Step, Steps, Weight, change, extend, roll_up
+from service.core.sla.steps import NO_CAUSES, Step, Steps, Weight, change, extend, roll_up, worst_of
 from service.core.timeline import Segment, Timeline
 
 # What a cause takes away, by cause word or its beginning; everything else is the GPU itself.
@@ -53,6 +52,8 @@ PLAIN = Handling()
 def member_steps(timeline: Timeline, objective: Objective, handling: Handling, *, as_down: bool) -> Steps:
     """Return a place's steps with unknown time as down or as up."""
     steps = _observed(timeline, objective, handling, as_down=as_down)
+    if handling is PLAIN and objective.clock_start == "fault_onset":
+        return steps
     if objective.clock_start == "detection":
         known = _observed(timeline, objective, handling, as_down=False) if as_down else steps
         steps = change(steps, _undetected(known, handling.starts_ms), _not_running)
@@ -67,7 +68,8 @@ def member_steps(timeline: Timeline, objective: Objective, handling: Handling, *
 def _observed(timeline: Timeline, objective: Objective, handling: Handling, *, as_down: bool) -> Steps:
     """Return what evidence says, spares and gap policy included, until the clock ends."""
     steps = _weighed(_carried(timeline, objective), objective, as_down=as_down)
-    steps = change(steps, handling.forgiven, lambda step: replace(step, raw=0, down=0, kept=0))
+    if handling.forgiven:
+        steps = change(steps, handling.forgiven, lambda step: replace(step, raw=0, down=0, kept=0))
     if objective.clock_end == "service_restored":
         return steps
     steps = _ended(_runs(steps), handling.ends_ms)

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from service.core.contract import Objective
 from service.core.model import Place, Span
 from service.core.sla.claims import Approved
-from service.core.sla.folds import at_least, fold_of, worst_of
+from service.core.sla.folds import at_least, fold_of
 from service.core.sla.incidents import Incident, incidents, joined, long_enough
 from service.core.sla.quantise import counted, free_hours
 from service.core.sla.result import Count, Outage, Why
 from service.core.sla.spans import Spans, intersect, length, subtract, union
-from service.core.sla.steps import Step, Steps, Weight, clip, roll_up, total
+from service.core.sla.steps import Step, Steps, Weight, clip, roll_up, total, worst_of
 from service.core.sla.units import Epoch, Tested
 
 StepsOf = Callable[[Place], Steps]
@@ -59,8 +59,9 @@ def rolled(epoch: Epoch, rack: str, run: Run) -> Steps:
     if unit in {"pool", "site"} and kind == "weighted":
         kind, level = "all_of", "gpu"  # tested member by member; what makes a member is all of it
     groups = _by_member([(place, run.steps_of(place)) for place in epoch.touched], level)
-    plain = rule if kind == rule.kind_of(unit) else rule.model_copy(update={"below_k": "down"})
-    steps = roll_up(groups, fold_of(plain, kind, epoch.members)) if groups else ()
+    pro_rata = rule.below_k == "pro_rata" and kind == rule.kind_of(unit)
+    fold = fold_of(kind, rule.k, epoch.members, pro_rata=pro_rata)
+    steps = groups[0] if len(groups) == 1 and fold is worst_of else roll_up(groups, fold)
     cordon = run.cordons(rack)
     return roll_up([steps, cordon], worst_of) if cordon else steps
 

@@ -68,7 +68,6 @@ class Money:
     fee: Fraction
     owed: Fraction
     tier_pct: Decimal | None
-    lines: tuple[Line, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

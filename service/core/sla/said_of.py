@@ -32,6 +32,7 @@ class Said:
         self._approved = tuple(enumerate(approved))
         self._stops = tuple(stop for stop in given.stops if _stops(stop, objective))
         self._swaps = _served(given, objective.up_rule.spare_policy)
+        self._quiet = not (self._stops or self._swaps or given.marks or approved)
         self._by_rack: dict[str, list[tuple[int, Approved]]] = defaultdict(list)
         for rank, one in self._approved:
             for rack in one.claim.places.racks:
@@ -49,6 +50,8 @@ class Said:
 
     def handling(self, place: Place) -> Handling:
         """Return everything said of a place that changes how its down time counts."""
+        if self._quiet:
+            return PLAIN
         claims = tuple((rank, one) for rank, one in self._by_rack.get(place.rack, ()) if place in one.claim.places)
         found = Handling(
             starts_ms=self._marks(place, self._objective.clock_start),

@@ -15,6 +15,11 @@ Weight = int | Fraction
 NO_CAUSES: frozenset[str] = frozenset()
 
 
+def worst_of(weights: list[Weight]) -> Weight:
+    """Return the worst weight: all members are needed."""
+    return max(weights, default=0)
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """A stretch of one weight.
@@ -62,7 +67,9 @@ def clip(steps: Iterable[Step], spans: Sequence[Span]) -> Steps:
     for step in steps:
         for span in spans:
             from_ms, to_ms = max(step.from_ms, span.from_ms), min(step.to_ms, span.to_ms)
-            if from_ms < to_ms:
+            if (from_ms, to_ms) == (step.from_ms, step.to_ms):
+                found.append(step)
+            elif from_ms < to_ms:
                 found.append(replace(step, from_ms=from_ms, to_ms=to_ms))
     return tuple(found)
 
@@ -100,6 +107,8 @@ def roll_up(members: Sequence[Steps], fold: Fold) -> Steps:
 
     `fold` takes the weights above 0 of those that have one. Cost: n log n in the steps.
     """
+    if len(members) > 1 and fold is worst_of and all(steps == members[0] for steps in members):
+        return members[0]  # whatever happened to all alike, a whole tray for example
     points = [(step.from_ms, 1, index, step) for index, steps in enumerate(members) for step in steps]
     points += [(step.to_ms, 0, index, step) for index, steps in enumerate(members) for step in steps]
     points.sort(key=lambda point: point[:3])

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from service.core.contract.places import Places, Slot, Topology
+from service.core.contract.places import WHOLE, Places, Slot, Topology
 from service.core.contract.uprule import Level, Unit
 from service.core.model import Place, Span
 from service.core.sla.given import Acceptance, Given, Held
@@ -141,11 +141,11 @@ def _in_rack(site: _Site, rack: str, unit: Level, members: Level) -> Iterator[Te
     if len(leases) > 1 or site.unaccepted(rack):
         yield from _one_by_one(site, rack, unit, members)
         return
+    if leases[0].places.racks[rack] is WHOLE:
+        yield from _whole_rack(site, rack, leases[0].span, unit, members)
+        return
     slots, span = leases[0].places.slots(rack), leases[0].span
     units: dict[int | Slot, list[Slot]] = defaultdict(list)
-    if not touched and unit == "gpu":
-        yield Tested(f"{rack}/*", rack, len(slots), (Epoch(span, 1, 1),))
-        return
     for slot in slots:
         units[_key(slot, unit)].append(slot)
     hit = {_key(slot, unit) for slot in touched}
@@ -159,6 +159,23 @@ def _in_rack(site: _Site, rack: str, unit: Level, members: Level) -> Iterator[Te
             quiet[count, len(inside)] += 1
     for (count, gpus), number in quiet.items():
         yield Tested(f"{rack}/*", rack, number, (Epoch(span, count, gpus),))
+
+
+def _whole_rack(site: _Site, rack: str, span: Span, unit: Level, members: Level) -> Iterator[Tested]:
+    """Yield the units of a rack that one lease holds whole: all alike, so only touched ones are looked at."""
+    trays, per_tray = site.topology.trays_per_rack, site.topology.gpus_per_tray
+    gpus = {"gpu": 1, "tray": per_tray, "rack": trays * per_tray}[unit]
+    count = 1 if unit == members else trays if (unit, members) == ("rack", "tray") else gpus
+    hit: dict[int | Slot, list[Place]] = defaultdict(list)
+    for tray, position in sorted(site.touched(rack)):
+        if 1 <= tray <= trays and position < per_tray:
+            hit[_key((tray, position), unit)].append(Place(rack, tray, position))
+    for places in hit.values():
+        first = (places[0].tray, places[0].position)
+        yield Tested(_name(rack, first, unit), rack, 1, (Epoch(span, count, gpus, tuple(places)),))
+    quiet = trays * per_tray // gpus - len(hit)
+    if quiet:
+        yield Tested(f"{rack}/*", rack, quiet, (Epoch(span, count, gpus),))
 
 
 def _members(slots: Sequence[Slot], level: Level) -> int:

@@ -32,7 +32,7 @@ def counts_of(objective: Objective, as_down: Count, as_up: Count, unknown_ms: in
 def settled(objective: Objective, low: Count, high: Count, unknown_ms: int) -> tuple[Count, str]:
     """Return the count that money is computed from, and the rule that chose it."""
     gap = objective.monitoring_gap
-    if low == high:
+    if low is high or low == high:
         return low, "nothing unknown" if not unknown_ms else gap.policy
     if gap.max_unknown_per_period_ms is not None and unknown_ms > gap.max_unknown_per_period_ms:
         return low, "over_limit: count_down"
@@ -52,13 +52,17 @@ def _between(low: Count, high: Count) -> Count:
 
 def bounds_of(low: Count, high: Count, chosen: Count) -> Bounds | None:
     """Return availability with its bounds, or None when nothing was measured."""
-    if low.ratio is None or high.ratio is None or chosen.ratio is None:
+    lo = low.ratio
+    hi = lo if high is low else high.ratio
+    settled_ratio = lo if chosen is low else hi if chosen is high else chosen.ratio
+    if lo is None or hi is None or settled_ratio is None:
         return None
-    return Bounds(lo=low.ratio, hi=high.ratio, settled=chosen.ratio)
+    return Bounds(lo=lo, hi=hi, settled=settled_ratio)
 
 
 def verdict(objective: Objective, low: Count, high: Count) -> bool | None:
     """Return whether the target is met whatever the unknown time was; None when that decides."""
     target = exact(objective.target)
-    surely, perhaps = met(low, target), met(high, target)
+    surely = met(low, target)
+    perhaps = surely if high is low else met(high, target)
     return surely if surely == perhaps else None
