@@ -14,6 +14,7 @@ from fractions import Fraction
 from service.core import limits
 from service.core.availability import Result, Tally, assess, budget_left_ms, tallies, tally_of
 from service.core.contract import Contract, Objective, Tenant, exact
+from service.core.cut import Cut
 from service.core.facts import Fact, Progress
 from service.core.health import State
 from service.core.history import History, LeasedTime, leased
@@ -94,6 +95,12 @@ class Projection:
                 self._history.follow(entry)
                 known = self._node_end_ms.get(entry.node, 0)
                 self._node_end_ms[entry.node] = max(known, entry.to_ms)
+
+    def forget(self, facts: Iterable[Fact]) -> None:
+        """Take back facts that corrections name."""
+        with self._lock:
+            for fact in facts:
+                self._history.forget(fact)
 
     def place_timeline(self, place: Place, window: Span) -> Timeline:
         """Return how a place was over a window."""
@@ -216,12 +223,16 @@ def _burn(objective: Objective, timelines: Iterable[Timeline], window: Span) -> 
     return down / total.total_ms / (1 - exact(objective.target))
 
 
-def history_of(ledger: Ledger) -> History:
-    """Return the fold of a whole ledger, for a statement outside the running service."""
+def history_of(ledger: Ledger, up_to: Cut | None = None) -> History:
+    """Return the fold of a ledger, outside the running service.
+
+    Up to a cut it is the same for ever: what was open then is what a note within the cut says.
+    Without one, all of the ledger counts and what is open now with it.
+    """
     history = History()
-    for fact in ledger.facts():
+    for fact in ledger.facts(up_to=up_to):
         history.learn(fact)
-    for progress in ledger.progress():
+    for progress in ledger.progress() if up_to is None else ():
         history.follow(progress)
     return history
 

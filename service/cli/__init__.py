@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from service.cli import agent, check, demo, doctor, ledger, scan, serve
+from service.cli import agent, backup, check, demo, doctor, fact, ledger, scan, serve, verify
 from service.core.errors import ThreeninesError
 
 COULD_NOT_RUN = 2
@@ -32,8 +32,11 @@ def build() -> typer.Typer:
         ("check", check.check),
         ("import", ledger.import_spans),
         ("statement", ledger.statement),
+        ("verify", verify.verify),
+        ("backup", backup.backup),
     ):
         app.command(name)(command)
+    app.add_typer(fact.build(), name="fact")
     return app
 
 

@@ -14,6 +14,7 @@ from service.core.contract import Contract, Tenant
 from service.core.facts import Fact, FactKind, OpenCoverage, Progress
 from service.core.health import State
 from service.core.model import Place, Span
+from service.core.open_notes import opened
 from service.core.timeline import (
     Boot,
     Evidence,
@@ -52,6 +53,7 @@ class History:
     def __init__(self) -> None:
         """Begin with nothing: every place is unknown at every time."""
         self._evidence: dict[str, dict[str, list[Evidence]]] = defaultdict(lambda: defaultdict(list))
+        self._seen_by: dict[str, set[str]] = defaultdict(set)  # GPUs of which a node gave closed evidence
         self._open: dict[tuple[str, str], tuple[OpenCoverage, ...]] = {}
         self._open_by_gpu: dict[str, dict[tuple[str, str], OpenCoverage]] = defaultdict(dict)
         self._boots: dict[str, set[Boot]] = defaultdict(set)
@@ -65,6 +67,7 @@ class History:
         if fact.kind is FactKind.COVERAGE and fact.to_ms is not None:
             seen = Evidence(fact.from_ms, fact.to_ms, fact.health, fact.cause)
             self._evidence[fact.gpu][fact.node].append(seen)
+            self._seen_by[fact.node].add(fact.gpu)
             self._revision[fact.gpu] += 1
         elif fact.kind is FactKind.PLACEMENT:
             place = Place.parse(fact.body)
@@ -72,6 +75,30 @@ class History:
             self._of_gpu[fact.gpu][fact.from_ms] = place
         elif fact.kind is FactKind.EVENT:
             self._learn_event(fact)
+        elif fact.kind is FactKind.OPEN:
+            for progress in opened(fact):
+                self.follow(progress)
+
+    def forget(self, fact: Fact) -> None:
+        """Take back one fact that was learnt: a correction names it."""
+        if fact.kind is FactKind.COVERAGE and fact.to_ms is not None:
+            self._evidence[fact.gpu][fact.node].remove(Evidence(fact.from_ms, fact.to_ms, fact.health, fact.cause))
+            self._revision[fact.gpu] += 1
+        elif fact.kind is FactKind.PLACEMENT:
+            self._at_place[Place.parse(fact.body)][fact.gpu].discard(fact.from_ms)
+            self._of_gpu[fact.gpu].pop(fact.from_ms, None)
+            self._revision[fact.gpu] += 1
+        elif fact.kind is FactKind.EVENT:
+            self._forget_event(fact)
+
+    def _forget_event(self, fact: Fact) -> None:
+        body = json.loads(fact.body)
+        if body["kind"] == "run_started":
+            self._boots[fact.node].discard(Boot(body["boot"], body["boot_ms"]))
+        elif body["kind"] == "clean_stop":
+            self._stops[fact.node].discard(Stop(fact.from_ms))
+        for gpu in self._gpus_of(fact.node):
+            self._revision[gpu] += 1
 
     def _learn_event(self, fact: Fact) -> None:
         body = json.loads(fact.body)
@@ -83,7 +110,7 @@ class History:
             self._revision[gpu] += 1
 
     def _gpus_of(self, node: str) -> list[str]:
-        return [gpu for gpu, nodes in self._evidence.items() if node in nodes]
+        return list(self._seen_by.get(node, ()))
 
     def follow(self, progress: Progress) -> None:
         """Replace the open coverage of a run."""
@@ -92,7 +119,8 @@ class History:
             self._open_by_gpu[entry.gpu].pop(run, None)
         self._open[run] = progress.open
         for entry in progress.open:
-            self._open_by_gpu[entry.gpu][run] = entry
+            if entry.from_ms < entry.to_ms:
+                self._open_by_gpu[entry.gpu][run] = entry
 
     def gpu_timeline(self, gpu: str, window: Span, *, down_lasts: bool = True) -> Timeline:
         """Return a GPU's timeline; with `down_lasts`, silence right after down counts as down.

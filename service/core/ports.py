@@ -4,11 +4,14 @@ Each port has one contract test suite that runs over every implementation. The d
 `collectors.device`: only agents know devices.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from service.core.cut import Cut
 from service.core.facts import Fact, Progress
+from service.core.scanned import Scan
+from service.core.seal import Seal
 from service.core.wire import Batch, Receipt
 
 
@@ -99,6 +102,8 @@ class Ledger(Protocol):
     def commit(self, facts: Sequence[Fact], progress: Sequence[Progress], recorded_ms: int) -> None:
         """Append facts and replace the progress of their runs, in one transaction.
 
+        Within a partition recorded time never goes back: a clock that did is overruled.
+
         Raises:
             LedgerError: Nothing was written: disk full, read-only, locked, damaged,
                 or a fact whose key is already there with other content.
@@ -109,8 +114,52 @@ class Ledger(Protocol):
         """Return the progress of every run known."""
         ...
 
-    def facts(self, *, kinds: Sequence[str] = (), since_ms: int | None = None) -> Iterator[Fact]:
-        """Return facts in order of recording; only these kinds, only those ending after `since_ms`."""
+    def facts(
+        self,
+        *,
+        kinds: Sequence[str] = (),
+        since_ms: int | None = None,
+        up_to: Cut | None = None,
+        after: Cut | None = None,
+        replaced: bool = False,
+    ) -> Iterator[Fact]:
+        """Return facts in order of recording.
+
+        Args:
+            kinds: Only these kinds; none means all.
+            since_ms: Only those that end after it.
+            up_to: Only rows within a cut: the same whatever was appended later.
+            after: Only rows beyond a cut.
+            replaced: Also what a correction within `up_to` took back, and notes of what was
+                open that a later note of their partition replaces.
+
+        Raises:
+            LedgerError: The ledger does not have the rows that a cut names, or cannot be read.
+        """
+        ...
+
+    def fact(self, key: str) -> Fact | None:
+        """Return the fact of a key, whether or not it still stands."""
+        ...
+
+    def cut(self, as_of_ms: int | None = None) -> Cut:
+        """Return the rows recorded up to and including an instant, or all."""
+        ...
+
+    def seals(self) -> tuple[Seal, ...]:
+        """Return every seal, in order."""
+        ...
+
+    def add_seal(self, seal: Seal) -> None:
+        """Keep a seal; the same again is no news.
+
+        Raises:
+            LedgerError: Another seal of that day is there, or it could not be written.
+        """
+        ...
+
+    def scan(self, marks: Collection[tuple[int, int]] = ()) -> Scan:
+        """Recompute every chain; `marks` are the (partition, row) whose hashes are wanted."""
         ...
 
     def close(self) -> None:

@@ -7,14 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import event
 
 from service.core.errors import LedgerError
-from service.core.facts import Fact, FactKind, OpenCoverage, Progress
+from service.core.facts import Fact, FactKind, OpenCoverage, Progress, changed
 from service.core.health import Health
 from service.ledger.schema import FACT
 from service.ledger.store import SqlLedger
@@ -38,7 +37,7 @@ def fact(number: int, **changes: object) -> Fact:
         not_before_ms=number,
         body="ü",
     )
-    return replace(made, **changes)  # type: ignore[arg-type]
+    return changed(made, **changes)
 
 
 def progress(seq: int) -> Progress:
@@ -263,9 +262,9 @@ def test_two_contents_of_one_key_in_one_commit_are_an_error(make: Callable[[], S
 def test_progress_is_kept_by_run_and_replaced_whole(make: Callable[[], SqlLedger]) -> None:
     """The newest progress of each run counts, with its open coverage and its end."""
     ledger = make()
-    other = replace(progress(3), run="other")
+    other = changed(progress(3), run="other")
     ledger.commit([], [progress(1), other], 1)
-    ended = replace(progress(5), ended=True, open=())
+    ended = changed(progress(5), ended=True, open=())
     ledger.commit([], [ended], 2)
 
     assert sorted(ledger.progress(), key=lambda entry: entry.run) == [other, ended]
