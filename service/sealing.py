@@ -51,8 +51,9 @@ class Sealer:
         cut = self.ledger.cut()
         if not cut:
             return None
-        seals = self.ledger.seals()
-        made = self.sign(seal(day, self.clock.now_ms(), cut, seals[-1] if seals else None))
+        previous = next(reversed(self.ledger.seals()), None)
+        order = self.ledger.order(previous.cut if previous else {}, cut)
+        made = self.sign(seal(day, self.clock.now_ms(), cut, order, previous))
         self.ledger.add_seal(made)
         self.export_all()
         return made

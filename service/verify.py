@@ -8,7 +8,7 @@ from service.core import limits
 from service.core.errors import LedgerError
 from service.core.facts import Fact, FactKind
 from service.core.ports import Ledger
-from service.core.scanned import Scan
+from service.core.scanned import Broken, Scan
 from service.core.seal import Seal, fault_of
 from service.issue import Recompute
 
@@ -20,7 +20,7 @@ Judge = Callable[[Seal], str | None]  # what is wrong with a signature
 class Finding:
     """One thing that does not fit.
 
-    `kind` is `row`, `file`, `progress`, `seal` or `statement`. Where rows are concerned, `row` to
+    `kind` is `row`, `order`, `file`, `progress`, `seal` or `statement`. Where rows are concerned, `row` to
     `last_row` of `partition` are in question; `last_row` is None when nothing says how far.
     """
 
@@ -63,11 +63,11 @@ def verify(
     own, damaged = _own_seals(ledger)
     seals = own if exported is None else exported
     good = [seal for _, seal in seals if isinstance(seal, Seal)]
-    ends = {(p, row) for seal in good for p, (row, _) in seal.cut.items()}
-    scan = ledger.scan(ends)
+    scan = ledger.scan([seal.cut for seal in good])
     statements = _Statements(ledger, recompute)
     findings = [
         *_rows(scan, good),
+        *(() if scan.broken or scan.unreadable else _orders(scan, good)),
         *_unsealed_damage(scan),
         *damaged,
         *_progress(ledger),
@@ -99,7 +99,7 @@ def _rows(scan: Scan, seals: Sequence[Seal]) -> Iterator[Finding]:
     told = set()
     for one in scan.broken:
         told.add(one.partition)
-        last = max(ends.get(one.partition, one.row), one.row)
+        last = one.last if _proven(one, scan, seals) else max(ends.get(one.partition, one.last), one.last)
         yield Finding(kind="row", text=one.text, partition=one.partition, row=one.row, last_row=last, key=one.key)
     fitting: dict[int, int] = {}
     for seal in seals:
@@ -111,13 +111,28 @@ def _rows(scan: Scan, seals: Sequence[Seal]) -> Iterator[Finding]:
                 told.add(partition)
                 text = f"rows that the seal of {seal.day} covers are gone"
                 yield Finding(kind="row", text=text, partition=partition, row=have + 1, last_row=ends[partition])
-            elif scan.marks[partition, row] != digest:
+            elif scan.marks.get((partition, row)) != digest:
                 told.add(partition)
                 text = f"other rows than those that were sealed on {seal.day}, with a chain that was made anew"
                 first = fitting.get(partition, 0) + 1
                 yield Finding(kind="row", text=text, partition=partition, row=first, last_row=row)
             else:
                 fitting[partition] = row
+
+
+def _proven(one: Broken, scan: Scan, seals: Sequence[Seal]) -> bool:
+    """Return whether a seal beyond the rows in question proves those that follow them."""
+    beyond = [seal.cut[one.partition] for seal in seals if seal.cut.get(one.partition, (0, ""))[0] > one.last]
+    return bool(beyond) and all(scan.marks.get((one.partition, row)) == digest for row, digest in beyond)
+
+
+def _orders(scan: Scan, seals: Sequence[Seal]) -> Iterator[Finding]:
+    """Yield the first seal whose rows follow each other in another order than was sealed."""
+    for seal, order in zip(seals, scan.orders, strict=True):
+        if seal.order != order:
+            text = f"the rows that the seal of {seal.day} covers are not in the order in which they were recorded"
+            yield Finding(kind="order", text=text)
+            return
 
 
 def _ends(seals: Sequence[Seal]) -> dict[int, int]:

@@ -4,7 +4,7 @@ Each port has one contract test suite that runs over every implementation. The d
 `collectors.device`: only agents know devices.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -158,8 +158,12 @@ class Ledger(Protocol):
         """
         ...
 
-    def scan(self, marks: Collection[tuple[int, int]] = ()) -> Scan:
-        """Recompute every chain; `marks` are the (partition, row) whose hashes are wanted."""
+    def order(self, after: Cut, up_to: Cut) -> str:
+        """Return `core.seal.order_of` the rows beyond one cut and within another."""
+        ...
+
+    def scan(self, cuts: Sequence[Cut] = ()) -> Scan:
+        """Recompute every chain, and of these cuts, each within the next, their tips and orders."""
         ...
 
     def close(self) -> None:

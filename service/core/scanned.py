@@ -7,10 +7,15 @@ from service.core.cut import Cut
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broken:
-    """A row that does not fit its chain: the first of its partition that does not."""
+    """Rows that do not fit their chain: the first of a partition that does not, and up to which any does not.
+
+    What follows `last` fits again, by the hash that it says was before it: a seal beyond tells
+    whether that is true.
+    """
 
     partition: int
     row: int
+    last: int
     key: str | None  # None when another row, or none, is in its place
     text: str
 
@@ -19,10 +24,11 @@ class Broken:
 class Scan:
     """What one pass found.
 
-    `tips` are the last rows that fit, `broken` the first row of each partition that does not, by
+    `tips` are the last rows, `broken` the first row of each partition that does not, by
     partition; `unreadable` are ranges of ids (order of recording), both ends included, that the
-    database could not read; `damage` is what the database itself says of its file; `marks` are
-    the hashes, recomputed, of the rows that were asked for.
+    database could not read; `damage` is what the database itself says of its file. Of the cuts
+    that were asked about, `marks` are the recomputed hashes of their last rows, and `orders` what
+    `core.seal.order_of` says of the rows that each adds to the one before.
     """
 
     rows: int
@@ -31,3 +37,4 @@ class Scan:
     unreadable: tuple[tuple[int, int], ...]
     damage: tuple[str, ...]
     marks: dict[tuple[int, int], str]
+    orders: tuple[str, ...]

@@ -6,6 +6,7 @@ service has a key, who signed it. It is worth something once it has left the lan
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,8 +20,9 @@ class Seal:
     """One day's seal.
 
     `day` is the last whole day (UTC) that it covers, `cut` the rows, `rows` how many of them the
-    seal before did not cover. `digest` is over all of these and `previous`; `signature` (hex,
-    Ed25519) is over `signed_bytes`, by the key whose SHA-256 begins with `key`.
+    seal before did not cover, and `order` (see `order_of`) how those followed each other. `digest`
+    is over all of these and `previous`; `signature` (hex, Ed25519) is over `signed_bytes`, by the
+    key whose SHA-256 begins with `key`.
     """
 
     day: str
@@ -28,22 +30,35 @@ class Seal:
     previous: str
     cut: Cut
     rows: int
+    order: str
     digest: str
     signature: str | None = None
     key: str | None = None
 
 
-def seal(day: str, at_ms: int, cut: Cut, previous: Seal | None) -> Seal:
-    """Return the seal of a day over a cut, without a signature."""
+def order_of(partitions: Iterable[int]) -> str:
+    """Return the digest of an order of recording: to which partition each row went, hex.
+
+    Chains fix the order within partitions; this fixes how they interleave.
+    """
+    digest = hashlib.sha256()
+    for partition in partitions:
+        digest.update(b"%d," % partition)
+    return digest.hexdigest()
+
+
+def seal(day: str, at_ms: int, cut: Cut, order: str, previous: Seal | None) -> Seal:
+    """Return the seal of a day over a cut, without a signature; `order` is that of the rows that are new in it."""
     before = previous.cut if previous else {}
     rows = sum(row - before.get(partition, (0, ""))[0] for partition, (row, _) in cut.items())
-    made = Seal(day=day, at_ms=at_ms, previous=previous.digest if previous else FIRST, cut=cut, rows=rows, digest="")
+    before_it = previous.digest if previous else FIRST
+    made = Seal(day=day, at_ms=at_ms, previous=before_it, cut=cut, rows=rows, order=order, digest="")
     return replace(made, digest=digest_of(made))
 
 
 def digest_of(one: Seal) -> str:
     """Return the digest that a seal must bear, hex."""
-    fields = [1, one.day, one.at_ms, one.previous, one.rows, cut_json(one.cut)]
+    fields = [1, one.day, one.at_ms, one.previous, one.rows, one.order, cut_json(one.cut)]
     return hashlib.sha256(json.dumps(fields, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -60,6 +75,7 @@ def seal_text(one: Seal) -> str:
         "at_ms": one.at_ms,
         "previous": one.previous,
         "rows": one.rows,
+        "order": one.order,
         "cut": cut_json(one.cut),
         "digest": one.digest,
         "signature": one.signature,
@@ -82,6 +98,7 @@ def seal_of(text: str) -> Seal:
             previous=_word(value["previous"]),
             cut=cut_of(value["cut"]),
             rows=int(value["rows"]),
+            order=_word(value["order"]),
             digest=_word(value["digest"]),
             signature=value["signature"],
             key=value["key"],
@@ -103,9 +120,7 @@ def fault_of(one: Seal, previous: Seal | None) -> str | None:
     if digest_of(one) != one.digest:
         return "its digest is not that of its content"
     if one.previous != (previous.digest if previous else FIRST):
-        return (
-            f"it does not follow the seal of {previous.day}" if previous else "it is not the first, and none is before"
-        )
+        return f"it does not follow the seal of {previous.day}" if previous else "the seals before it are missing"
     if previous is not None and any(one.cut.get(p, (0, ""))[0] < row for p, (row, _) in previous.cut.items()):
         return f"it covers fewer rows than the seal of {previous.day}"
     return None

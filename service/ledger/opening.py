@@ -10,6 +10,8 @@ from sqlalchemy.pool import StaticPool
 
 from service.core.errors import LedgerError
 
+FAILURES = (SQLAlchemyError, UnicodeDecodeError)  # all that a damaged, full or locked file raises; names may be torn
+
 _BUSY_MS = 5_000
 _CACHE_KIB = 64 * 1024  # keys of many GPUs arrive in no order; their index must not be read again for each
 _ADVICE = (
@@ -20,6 +22,7 @@ _ADVICE = (
     ("not a database", "it is damaged or no ledger; restore a backup or name another file"),
     ("unable to open", "check that the directory exists and is writable"),
     ("UNIQUE", "another writer appended to the same partition; only one may own a ledger, stop the other"),
+    ("codec", "it is damaged; see `threenines verify`, restore a backup, agents resend what they keep"),
     ("no such table", "it is damaged or no ledger; restore a backup or name another file"),
 )
 
@@ -98,7 +101,7 @@ def _prepare_read_only(connection: Any, _record: object) -> None:  # noqa: ANN40
     connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}").close()
 
 
-def translated(error: SQLAlchemyError, path: Path | None) -> LedgerError:
+def translated(error: Exception, path: Path | None) -> LedgerError:
     """Return an error of the database as one of ours: what, where and how to mend it."""
     text = str(getattr(error, "orig", None) or error)
     mend = next((advice for sign, advice in _ADVICE if sign in text), "see the text")

@@ -161,14 +161,18 @@ def seal_row(one: Seal) -> dict[str, Any]:
     return {"day": one.day, "at_ms": one.at_ms, "digest": one.digest, "text": seal_text(one)}
 
 
-def kept_seal(text: str) -> Seal:
-    """Return the seal of a table row's text.
+def kept_seal(row: RowMapping) -> Seal:
+    """Return the seal of a table row.
 
     Raises:
         LedgerError: If it is damaged.
     """
     try:
-        return seal_of(text)
-    except ValueError as error:
-        msg = f"a seal in the ledger is damaged: {error}; its exported file holds it"
+        one = seal_of(row["text"])
+    except (TypeError, ValueError) as error:
+        msg = f"the seal of {row['day']} in the ledger is damaged: {error}; its exported file holds it"
         raise LedgerError(msg) from error
+    if seal_row(one) != dict(row):
+        msg = f"the seal of {row['day']} in the ledger is damaged; its exported file holds it"
+        raise LedgerError(msg)
+    return one

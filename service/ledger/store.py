@@ -1,22 +1,22 @@
 """The ledger over SQL: SQLite in WAL mode, one writer, every commit durable."""
 
 import itertools
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, insert, or_, select
 from sqlalchemy.dialects.sqlite import insert as upsert
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError
 
 from service.core.cut import Cut
 from service.core.errors import LedgerError
 from service.core.facts import Fact, FactKind, Progress, changed
 from service.core.scanned import Scan
-from service.core.seal import Seal
+from service.core.seal import Seal, order_of
 from service.ledger.chain import GENESIS, canonical, digest
 from service.ledger.migrate import check_schema, migrate
-from service.ledger.opening import engine_of, lock, path_of, translated
+from service.ledger.opening import FAILURES, engine_of, lock, path_of, translated
 from service.ledger.reading import first_id_beyond, last_id, newest_notes, pages, tip_as_of, tips, void_keys
 from service.ledger.rows import (
     FACT_COLUMNS,
@@ -71,7 +71,7 @@ class SqlLedger:
         try:
             with self._translating():
                 check_schema(self._engine) if read_only else migrate(self._engine)
-                self._tips = self._read_tips()
+                self._tips = {} if read_only else self._read_tips()  # a reader may be here because of damage
         except LedgerError:
             self.close()
             raise
@@ -80,7 +80,7 @@ class SqlLedger:
     def _translating(self) -> Iterator[None]:
         try:
             yield
-        except SQLAlchemyError as error:
+        except FAILURES as error:
             raise translated(error, self._path) from error
 
     def commit(self, facts: Sequence[Fact], progress: Sequence[Progress], recorded_ms: int) -> None:
@@ -171,7 +171,7 @@ class SqlLedger:
     def seals(self) -> tuple[Seal, ...]:
         """Return every seal, in order."""
         with self._translating(), self._engine.connect() as connection:
-            return tuple(kept_seal(text) for (text,) in connection.execute(select(SEAL.c.text).order_by(SEAL.c.day)))
+            return tuple(map(kept_seal, connection.execute(select(SEAL).order_by(SEAL.c.day)).mappings()))
 
     def add_seal(self, seal: Seal) -> None:
         """Keep a seal; the same again is no news.
@@ -181,16 +181,26 @@ class SqlLedger:
         """
         self._writable()
         with self._translating(), self._engine.begin() as connection:
-            known = connection.execute(select(SEAL.c.text).where(SEAL.c.day == seal.day)).scalar()
+            known = connection.execute(select(SEAL).where(SEAL.c.day == seal.day)).mappings().one_or_none()
             if known is None:
                 connection.execute(insert(SEAL), seal_row(seal))
             elif kept_seal(known) != seal:
                 msg = f"{seal.day} is sealed already, with another digest; a day is sealed once"
                 raise LedgerError(msg)
 
-    def scan(self, marks: Collection[tuple[int, int]] = ()) -> Scan:
+    def order(self, after: Cut, up_to: Cut) -> str:
+        """Return `core.seal.order_of` the rows beyond one cut and within another."""
+        query = select(FACT.c.id, FACT.c.partition, FACT.c.row)
+        with self._translating():
+            with self._engine.connect() as connection:
+                first, last = self._ids(connection, up_to, after)
+            rows = pages(self._engine, query, first, last)
+            return order_of(partition for _, partition, row in rows if _between(partition, row, up_to, after))
+
+    def scan(self, cuts: Sequence[Cut] = ()) -> Scan:
         """Recompute every chain; see `service.ledger.scan`."""
-        return scan(self._engine, marks)
+        with self._translating():
+            return scan(self._engine, cuts)
 
     def first_broken(self) -> tuple[int, int] | None:
         """Recompute every chain; return (partition, row) of the first row that does not fit."""
