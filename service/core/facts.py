@@ -47,7 +47,7 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     not_before_ms: int | None = None
     body: str = ""
     replaces: str | None = None
-    recorded_ms: int | None = None  # set by the ledger
+    recorded_ms: int | None = None  # set by the ledger; only an import says itself when it was recorded
 
 
 class OpenCoverage(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -102,7 +102,8 @@ class Ledger(Protocol):
     def commit(self, facts: Sequence[Fact], progress: Sequence[Progress], recorded_ms: int) -> None:
         """Append facts and replace the progress of their runs, in one transaction.
 
-        Within a partition recorded time never goes back: a clock that did is overruled.
+        A fact that bears a recorded time keeps it; within a partition it never goes back, though:
+        a clock that did is overruled.
 
         Raises:
             LedgerError: Nothing was written: disk full, read-only, locked, damaged,

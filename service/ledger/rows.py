@@ -45,7 +45,7 @@ def hashed_values(fact: Fact, row: int, recorded_ms: int) -> tuple[Any, ...]:
     health = fact.health
     return (
         row,
-        fact.kind.value,
+        fact.kind._value_,
         fact.key,
         fact.partition,
         fact.from_ms,
@@ -55,7 +55,7 @@ def hashed_values(fact: Fact, row: int, recorded_ms: int) -> tuple[Any, ...]:
         fact.run,
         fact.seq,
         fact.gpu,
-        None if health is None else health.value,
+        None if health is None else health._value_,  # twice as fast as `value`, for every row
         fact.cause,
         fact.not_before_ms,
         fact.body,

@@ -1,9 +1,12 @@
 """The ledger over SQL: SQLite in WAL mode, one writer, every commit durable."""
 
 import itertools
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from copy import copy
+from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, insert, or_, select
 from sqlalchemy.dialects.sqlite import insert as upsert
@@ -35,17 +38,15 @@ from service.ledger.scan import scan
 from service.ledger.schema import FACT, PROGRESS, SEAL
 
 _KEYS = 500  # keys asked for at once
-_ROWS_AT_ONCE = 1_000  # rows of one statement; their values are below SQLite's 32 766
+_ROWS_AT_ONCE = 1_500  # rows of one statement; their values are below SQLite's 32 766
 _BEYOND_ALL = 2**62  # an id that no row reaches
 
 
-class _Tip(NamedTuple):
-    row: int
-    hash: str
-    recorded_ms: int
-
-
-_NO_ROW = _Tip(0, GENESIS, 0)
+@dataclass(slots=True)
+class _Tip:
+    row: int = 0
+    hash: str = GENESIS
+    recorded_ms: int = 0
 
 
 class SqlLedger:
@@ -84,7 +85,7 @@ class SqlLedger:
             raise translated(error, self._path) from error
 
     def commit(self, facts: Sequence[Fact], progress: Sequence[Progress], recorded_ms: int) -> None:
-        """Append facts and replace progress in one durable transaction.
+        """Append facts and replace progress in one durable transaction; see the port.
 
         Raises:
             LedgerError: Nothing was written.
@@ -103,7 +104,7 @@ class SqlLedger:
             raise LedgerError(msg)
 
     def _append(self, facts: dict[str, Fact], progress: Sequence[Progress], recorded_ms: int, *, known: bool) -> None:
-        tips = dict(self._tips)
+        tips = defaultdict(_Tip, {partition: copy(tip) for partition, tip in self._tips.items()})
         with self._engine.begin() as connection:
             fresh = _new_only(connection, facts) if known else facts.values()
             rows = _chained(fresh, tips, recorded_ms)
@@ -251,12 +252,13 @@ def _chained(facts: Iterable[Fact], tips: dict[int, _Tip], recorded_ms: int) -> 
     """Return the rows of facts, moving the tips along."""
     rows = []
     for fact in facts:
-        tip = tips.get(fact.partition, _NO_ROW)
-        at_ms = max(recorded_ms, tip.recorded_ms)
+        tip = tips[fact.partition]
+        at_ms = recorded_ms if fact.recorded_ms is None else fact.recorded_ms
+        at_ms = max(at_ms, tip.recorded_ms)
         values = hashed_values(fact, tip.row + 1, at_ms)
         made = digest(tip.hash, canonical(*values))
         rows.append((*values, tip.hash, made))
-        tips[fact.partition] = _Tip(tip.row + 1, made, at_ms)
+        tip.row, tip.hash, tip.recorded_ms = tip.row + 1, made, at_ms
     return rows
 
 
