@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.core import limits
-from service.core.facts import Fact, FactKind
+from service.core.facts import Fact, FactKind, changed
 from service.core.model import Place, Span
 from service.core.ports import Ledger
 from service.spans import Rejected, SpanLine, read
@@ -63,7 +63,8 @@ def run(
     rejected += crowded
     lines.sort(key=lambda one: one.recorded_ms or recorded_ms)  # recorded time never goes back in a partition
     booking = _Booking(known, {one.line for one in crowded}, rejected)
-    placements = [fact for fact in seats if fact.key not in known]
+    earliest_ms = lines[0].recorded_ms if lines else None  # a seat is known as soon as anything is
+    placements = [changed(fact, recorded_ms=earliest_ms) for fact in seats if fact.key not in known]
     with ThreadPoolExecutor(1, "import") as writer:
         _write(booking.fresh(lines), placements, ledger, recorded_ms, progress, writer)
     taken, repeated = booking.taken, booking.repeated
