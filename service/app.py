@@ -21,6 +21,7 @@ from service.desk import Booked, Desk
 from service.issue import issued
 from service.projection import Projection, Snapshot
 from service.recorder import Recorder
+from service.restart import Checkpoint, Checkpoints, Folded, NoCheckpoints, folded
 from service.scheduler import Job, Scheduler
 from service.sealing import Sealer
 
@@ -41,8 +42,10 @@ class Service:
     clock: Clock
     grace_ms: int = limits.GRACE_MS
     sealer: Sealer | None = None
+    checkpoints: Checkpoints = field(default_factory=NoCheckpoints)
     recorder: Recorder = field(init=False)
     projection: Projection = field(init=False)
+    _folded: Folded = field(init=False)  # what recorder and projection share, and a checkpoint keeps
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
     _scheduler: Scheduler | None = None
@@ -51,9 +54,10 @@ class Service:
 
     def __post_init__(self) -> None:
         """Continue where the ledger ends."""
-        self.recorder = Recorder(self.ledger, self.clock, self.contract.site)
+        self._folded = folded(self.ledger, self.checkpoints)
+        self.recorder = Recorder(self.ledger, self.clock, self.contract.site, self._folded.placed)
         self.projection = Projection(self.contract, grace_ms=self.grace_ms)
-        self.projection.restore(self.ledger)
+        self.projection.restore(self.ledger, self._folded.history)
         self._seal = next(reversed(self.ledger.seals()), None)
 
     def start(self) -> None:
@@ -65,6 +69,7 @@ class Service:
                 Job("roll_up", ROLL_UP_SECONDS, self.roll_up_now),
                 Job("month_close", CLOSE_SECONDS, self.close_month),
                 Job("seal", SEAL_SECONDS, self.seal_day),
+                Job("checkpoint", limits.CHECKPOINT_SECONDS, self.save_checkpoint),
             )
         )
         self._scheduler.start()
@@ -77,6 +82,10 @@ class Service:
             self._scheduler.stop()
         if self._thread is not None:
             self._thread.join()
+        try:
+            self.save_checkpoint()
+        except LedgerError as error:
+            log.warning("checkpoint_not_saved", error=str(error))
         self.bus.close()
         self.ledger.close()
 
@@ -90,15 +99,15 @@ class Service:
         if not deliveries:
             return 0
         try:
-            with self._writing:
+            with self._writing:  # the fold moves with the ledger: a checkpoint must find them in step
                 recorded, answers = self.recorder.record(deliveries)
+                self.projection.apply(recorded.facts, recorded.progress)
         except LedgerError as error:
             log.error("commit_failed", error=str(error), batches=len(deliveries))
             for delivery in deliveries:
                 self.bus.settle(delivery, None)
             self._stop.wait(0.5)  # a full disk does not mend faster when hammered
             return 0
-        self.projection.apply(recorded.facts, recorded.progress)
         for delivery, receipt in answers:
             self.bus.settle(delivery, receipt)
         return len(deliveries)
@@ -128,14 +137,20 @@ class Service:
         """
         with self._writing:
             booked = Desk(self.ledger, self.clock).tell(telling)
-        if booked.new:
-            self.projection.apply((booked.fact,), ())
-        if booked.taken_back is not None:
-            self.projection.forget((booked.taken_back,))
-        if booked.given_back is not None:
-            self.projection.apply((booked.given_back,), ())
+            if booked.new:
+                self.projection.apply((booked.fact,), ())
+            if booked.taken_back is not None:
+                self.projection.forget((booked.taken_back,))
+            if booked.given_back is not None:
+                self.projection.apply((booked.given_back,), ())
         log.info("said", key=booked.fact.key, new=booked.new)
         return booked
+
+    def save_checkpoint(self) -> None:
+        """Keep what is folded now, so that the next start need not fold it again."""
+        with self._writing:
+            cut, state = self.ledger.cut(), self._folded.state()
+        self.checkpoints.save(Checkpoint(cut=cut, state=state))
 
     def seal_day(self) -> None:
         """Seal the last whole day, once; what is open is written down first, so that the seal covers it."""

@@ -1,10 +1,12 @@
 """Where people's facts are taken: checked against the record, booked once, by whoever owns the ledger."""
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from service.core.corrections import taken_back
 from service.core.errors import FactRefused
-from service.core.facts import Fact, changed
+from service.core.facts import Fact, FactKind, changed
 from service.core.ports import Clock, Ledger
 from service.core.said import OPERATOR_PARTITION, Telling
 from service.core.telling import fact_of
@@ -39,11 +41,12 @@ class Desk:
             FactRefused: It contradicts the record or the rules; nothing was written.
             LedgerError: It could not be written.
         """
-        void = self._void()
-        repeated = self._repeated(telling, void)
+        corrections = [(fact.key, fact.replaces) for fact in self._said() if fact.replaces is not None]
+        void = taken_back(corrections)
+        repeated = self._repeated(telling, corrections, void)
         if repeated is not None:
             return Booked(fact=repeated, new=False)
-        fact = fact_of(telling, lambda key: self._standing(key, void), four_eyes=self.four_eyes)
+        fact = _once_more(fact_of(telling, lambda key: self._standing(key, void), four_eyes=self.four_eyes), void)
         known = self.ledger.fact(fact.key)
         if known is not None:
             self._check_same(known, fact, void)
@@ -51,23 +54,21 @@ class Desk:
         self.ledger.commit([fact], (), self.clock.now_ms())
         return self._booked(fact, void)
 
-    def _void(self) -> frozenset[str]:
-        said = self.ledger.facts(kinds=["operator"], replaced=True)
-        return taken_back((fact.key, fact.replaces) for fact in said if fact.replaces is not None)
+    def _said(self) -> Iterator[Fact]:
+        return self.ledger.facts(kinds=[FactKind.OPERATOR.value], replaced=True)
 
     def _standing(self, key: str, void: frozenset[str]) -> Fact | None:
         return None if key in void else self.ledger.fact(key)
 
-    def _repeated(self, telling: Telling, void: frozenset[str]) -> Fact | None:
+    def _repeated(self, telling: Telling, corrections: list[tuple[str, str]], void: frozenset[str]) -> Fact | None:
         """Return the correction that says the same: what it names no longer stands, which is no error then."""
-        if telling.replaces is None or telling.replaces not in void:
-            return None
-        known = self.ledger.fact(f"said/correction/{telling.replaces}")
-        wrong = self.ledger.fact(telling.replaces)
-        if known is None or wrong is None or known.key in void:
+        standing = [key for key, replaced in corrections if replaced == telling.replaces and key not in void]
+        known = self.ledger.fact(standing[0]) if standing else None
+        wrong = self.ledger.fact(telling.replaces) if telling.replaces is not None else None
+        if known is None or wrong is None:
             return None
         same = fact_of(telling, lambda _: wrong, four_eyes=self.four_eyes)
-        self._check_same(known, same, void)
+        self._check_same(known, changed(same, key=known.key), void)
         return known
 
     def _check_same(self, known: Fact, offered: Fact, void: frozenset[str]) -> None:
@@ -84,3 +85,11 @@ class Desk:
         if wrong is not None and wrong.replaces is not None and wrong.partition == OPERATOR_PARTITION:
             again = self.ledger.fact(wrong.replaces) if wrong.replaces in void else None
         return Booked(fact=fact, new=True, taken_back=wrong, given_back=again)
+
+
+def _once_more(fact: Fact, void: frozenset[str]) -> Fact:
+    """Return a correction under a key of its own when an earlier one of the same fact was itself taken back."""
+    if fact.replaces is None:
+        return fact
+    others = (f"said/correction#{number}/{fact.replaces}" for number in itertools.count(2))
+    return changed(fact, key=next(key for key in itertools.chain([fact.key], others) if key not in void))

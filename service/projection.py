@@ -82,9 +82,11 @@ class Projection:
         with self._lock:
             self._grace_ms = grace_ms
 
-    def restore(self, ledger: Ledger) -> None:
-        """Fold a ledger from its beginning."""
-        self.apply(ledger.facts(), ledger.progress())
+    def restore(self, ledger: Ledger, history: History | None = None) -> None:
+        """Take up the fold of a ledger's facts; without one, fold them from the beginning."""
+        if history is not None:
+            self._history = history
+        self.apply(ledger.facts() if history is None else (), ledger.progress())
 
     def apply(self, facts: Iterable[Fact], progress: Iterable[Progress]) -> None:
         """Fold what was committed."""

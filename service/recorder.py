@@ -50,10 +50,10 @@ class _Turn:
 class Recorder:
     """Books batches into a ledger. One thread."""
 
-    def __init__(self, ledger: Ledger, clock: Clock, site: str) -> None:
-        """Continue where the ledger's progress ends."""
+    def __init__(self, ledger: Ledger, clock: Clock, site: str, placed: dict[Place, str] | None = None) -> None:
+        """Continue where the ledger's progress ends; `placed` is which GPU was last placed where, read if not given."""
         self._ledger, self._clock, self._site = ledger, clock, site
-        self._placed: dict[Place, str] = {}
+        self._placed = self._read_placed() if placed is None else placed
         self._progress: dict[RunKey, Progress] = {}
         self._intake: dict[RunKey, RunIntake[Numbered]] = {}
         self._runs: Counter[str] = Counter()
@@ -69,8 +69,10 @@ class Recorder:
             self._progress[key] = progress
             self._intake[key] = RunIntake(seq=progress.seq)
             self._runs[progress.node] += 1
-        for fact in self._ledger.facts(kinds=[FactKind.PLACEMENT.value]):
-            self._placed[Place.parse(fact.body)] = fact.gpu
+
+    def _read_placed(self) -> dict[Place, str]:
+        placements = self._ledger.facts(kinds=[FactKind.PLACEMENT.value])
+        return {Place.parse(fact.body): fact.gpu for fact in placements}
 
     def record(self, deliveries: Iterable[Delivery]) -> tuple[Recorded, list[tuple[Delivery, Receipt | None]]]:
         """Book deliveries in one transaction; return what was added and the answer to each.

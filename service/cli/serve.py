@@ -30,6 +30,7 @@ def serve(
     from service.app import Service
     from service.clock import SystemClock
     from service.contracts import load
+    from service.ledger.checkpoint import checkpoints_of
     from service.ledger.store import SqlLedger
     from service.logs import configure
     from service.tokens import Tokens
@@ -41,7 +42,14 @@ def serve(
     inbox = HttpInbox()
     clock = SystemClock()
     book = SqlLedger(ledger)
-    service = Service(contract=terms, ledger=book, bus=inbox, clock=clock, sealer=sealer(book, clock, seals, seal_key))
+    service = Service(
+        contract=terms,
+        ledger=book,
+        bus=inbox,
+        clock=clock,
+        sealer=sealer(book, clock, seals, seal_key),
+        checkpoints=checkpoints_of(ledger),
+    )
     api = create_api(inbox, Views(metrics=service.metrics, ready=service.ready, tell=service.tell), known)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

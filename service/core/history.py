@@ -9,10 +9,11 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from service.core.contract import Contract, Tenant
 from service.core.facts import Fact, FactKind, OpenCoverage, Progress
-from service.core.health import State
+from service.core.health import Health, State
 from service.core.model import Place, Span
 from service.core.open_notes import opened
 from service.core.timeline import (
@@ -173,6 +174,48 @@ class History:
         """Return every GPU that was ever placed or seen."""
         return tuple(sorted({*self._of_gpu, *self._evidence, *self._open_by_gpu}))
 
+    def state(self) -> dict[str, Any]:
+        """Return what was learnt as plain values, for a checkpoint.
+
+        What is open and what people said is not in it: both are few, and read again.
+        """
+        return {
+            "evidence": {
+                gpu: {node: [_plain(seen) for seen in every] for node, every in nodes.items()}
+                for gpu, nodes in self._evidence.items()
+            },
+            "boots": {node: [(boot.boot, boot.boot_ms) for boot in every] for node, every in self._boots.items()},
+            "stops": {node: [stop.at_ms for stop in every] for node, every in self._stops.items()},
+            "places": {
+                str(place): {gpu: list(instants) for gpu, instants in gpus.items()}
+                for place, gpus in self._at_place.items()
+            },
+        }
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Take up what `state` returned; only for a history that has learnt nothing yet."""
+        for gpu, nodes in state["evidence"].items():
+            for node, every in nodes.items():
+                self._evidence[gpu][node] = [_evidence(*values) for values in every]
+                self._seen_by[node].add(gpu)
+        for node, boots in state["boots"].items():
+            self._boots[node] = {Boot(boot, boot_ms) for boot, boot_ms in boots}
+        for node, stops in state["stops"].items():
+            self._stops[node] = {Stop(at_ms) for at_ms in stops}
+        for text, gpus in state["places"].items():
+            place = Place.parse(text)
+            for gpu, instants in gpus.items():
+                self._at_place[place][gpu] = set(instants)
+                self._of_gpu[gpu].update(dict.fromkeys(instants, place))
+
     def revision(self, gpu: str) -> int:
         """Return a number that changes whenever closed evidence of the GPU changes."""
         return self._revision[gpu]
+
+
+def _evidence(from_ms: int, to_ms: int, word: str | None, cause: str | None) -> Evidence:
+    return Evidence(from_ms, to_ms, Health(word) if word else None, cause)
+
+
+def _plain(seen: Evidence) -> tuple[int, int, str | None, str | None]:
+    return seen.from_ms, seen.to_ms, seen.health.value if seen.health else None, seen.cause

@@ -24,18 +24,18 @@ def export(seal: Seal, directory: Path) -> Path:
                 raise LedgerError(msg)
             return path
         directory.mkdir(parents=True, exist_ok=True)
-        _write(path, text)
+        write_whole(path, text.encode())
     except OSError as error:
         msg = f"{path}: {error.strerror}; choose a directory that the service may write"
         raise LedgerError(msg) from error
     return path
 
 
-def _write(path: Path, text: str) -> None:
+def write_whole(path: Path, data: bytes) -> None:
     """Write beside, flush, rename, flush the directory: after a power cut there is all of it or nothing."""
     beside = path.with_name(path.name + ".new")
-    with beside.open("w") as file:
-        file.write(text)
+    with beside.open("wb") as file:
+        file.write(data)
         file.flush()
         os.fsync(file.fileno())
     beside.rename(path)

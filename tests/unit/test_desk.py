@@ -104,12 +104,15 @@ def test_a_correction_takes_back_what_a_machine_saw_and_can_be_taken_back(tell: 
     with pytest.raises(FactRefused, match="other content"):
         tell(correction("coverage/1", by="carol"))
     undone = tell(correction("said/correction/coverage/1"))
+    once_more = tell(correction("coverage/1"))
 
     assert first.taken_back is not None
     assert first.taken_back.key == "coverage/1"
     assert again.new is False
     assert undone.given_back is not None
     assert undone.given_back.key == "coverage/1"
+    assert (once_more.new, once_more.fact.key) == (True, "said/correction#2/coverage/1")
+    assert tell(correction("coverage/1")).new is False
 
 
 def test_a_claim_that_was_taken_back_cannot_be_approved(tell: Callable[[Telling], Booked]) -> None:

@@ -40,7 +40,7 @@ def fact(number: int) -> Fact:
 
 
 def test_a_day_is_sealed_once_when_it_is_over(tmp_path: Path) -> None:
-    """Nothing is due while the day lasts or once it is sealed; days without the service are covered by the next seal."""
+    """Nothing is due while the day lasts or once it is sealed; the next seal covers what no day did."""
     ledger, clock = SqlLedger("sqlite://"), SimulatedClock(NOON)
     sealer = Sealer(ledger, clock, export=lambda one: export(one, tmp_path / "seals"))
     empty = sealer.seal("2026-06-30")
