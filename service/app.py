@@ -143,6 +143,10 @@ class Service:
                 self.projection.forget((booked.taken_back,))
             if booked.given_back is not None:
                 self.projection.apply((booked.given_back,), ())
+            if any(
+                one is not None and one.kind is FactKind.PLACEMENT for one in (booked.taken_back, booked.given_back)
+            ):
+                self.recorder.read_placements()
         log.info("said", key=booked.fact.key, new=booked.new)
         return booked
 

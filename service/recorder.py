@@ -70,6 +70,12 @@ class Recorder:
             self._intake[key] = RunIntake(seq=progress.seq)
             self._runs[progress.node] += 1
 
+    def read_placements(self) -> None:
+        """Take up which GPU was last placed where, after a placement was corrected."""
+        placed = self._read_placed()
+        self._placed.clear()
+        self._placed.update(placed)
+
     def _read_placed(self) -> dict[Place, str]:
         placements = self._ledger.facts(kinds=[FactKind.PLACEMENT.value])
         return {Place.parse(fact.body): fact.gpu for fact in placements}

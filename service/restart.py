@@ -117,6 +117,9 @@ def _learn_people(ledger: Ledger, cut: Cut, resumed: Folded) -> None:
         before(key, resumed.history.forget)
     for key in then - now:
         before(key, resumed.history.learn)
+    if now != then:  # which of several is the last placement that stands, only the ledger knows
+        placements = ledger.facts(kinds=[FactKind.PLACEMENT.value])
+        resumed.placed = {Place.parse(fact.body): fact.gpu for fact in placements}
     for fact in ledger.facts(kinds=_PEOPLE):
         resumed.learn(fact)
 
