@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import json
 import threading
 import time
 from collections import Counter, deque
@@ -13,9 +14,11 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 
 from service.core import limits
-from service.core.errors import BusFull, BusUnavailable, ConfigurationError, WireError
+from service.core.errors import BusFull, BusUnavailable, ConfigurationError, FactRefused, LedgerError, WireError
 from service.core.ports import Delivery
+from service.core.said import Telling, decode_telling
 from service.core.wire import Batch, Receipt, decode_batch, decode_reading, encode_receipts
+from service.desk import Booked
 from service.tokens import Tokens
 
 _START_SECONDS = 10.0
@@ -112,10 +115,11 @@ class HttpInbox:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Views:
-    """What the API shows: exposition text and readiness."""
+    """What the API shows, exposition text and readiness, and where it hands people's facts."""
 
     metrics: Callable[[], bytes]
     ready: Callable[[], bool]
+    tell: Callable[[Telling], Booked] | None = None  # where people's facts are taken; without it nowhere
 
 
 class _Problem(Exception):
@@ -157,6 +161,14 @@ def create_api(inbox: HttpInbox, views: Views, tokens: Tokens | None) -> FastAPI
         inbox.put_reading(reading.node, body)
         return Response(status_code=202)
 
+    @api.post("/v1/said")
+    async def said(request: Request) -> Response:
+        person = _person(request, tokens)
+        body = await _body(request, limits.OPERATOR_BODY_BYTES)
+        booked = await asyncio.to_thread(_told, views, body, person)
+        answer = {"key": booked.fact.key, "new": booked.new}
+        return Response(json.dumps(answer), 201 if booked.new else 200, media_type="application/json")
+
     _add_views(api, views)
     return api
 
@@ -183,8 +195,6 @@ def _add_views(api: FastAPI, views: Views) -> None:
 
 
 def _problem_response(error: _Problem) -> Response:
-    import json  # noqa: PLC0415 -- only on the error path
-
     body = {
         "type": f"urn:threenines:problem:{error.reason}",
         "title": error.reason,
@@ -196,21 +206,47 @@ def _problem_response(error: _Problem) -> Response:
 
 
 def _speaker(request: Request, tokens: Tokens | None) -> str | None:
-    if tokens is None:
-        return None
+    return None if tokens is None else _known(tokens.node_of(_bearer(request)))
+
+
+def _person(request: Request, tokens: Tokens | None) -> str | None:
+    return None if tokens is None else _known(tokens.person_of(_bearer(request)))
+
+
+def _bearer(request: Request) -> str:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    node = tokens.node_of(token) if scheme.lower() == "bearer" else None
-    if node is None:
+    return token if scheme.lower() == "bearer" else ""
+
+
+def _known(holder: str | None) -> str:
+    if holder is None:
         raise _Problem(401, "unauthorised", "a bearer token that this service knows is needed")
-    return node
+    return holder
 
 
-async def _body(request: Request) -> bytes:
+def _told(views: Views, body: bytes, person: str | None) -> Booked:
+    """Book what a person says; a person speaks only for itself."""
+    if views.tell is None:
+        raise _Problem(404, "no_desk", "this service takes no facts from people")
+    try:
+        telling = decode_telling(body)
+        if person is not None and telling.said.by != person:
+            raise _Problem(403, "wrong_person", f"this token is {person}'s, the fact is by {telling.said.by}")
+        return views.tell(telling)
+    except WireError as error:
+        raise _Problem(400, error.reason, str(error)[: limits.REASON_LENGTH]) from error
+    except FactRefused as error:
+        raise _Problem(409, "refused", str(error)) from error
+    except LedgerError as error:
+        raise _Problem(503, "not_committed", str(error), retry_after=1) from error
+
+
+async def _body(request: Request, most: int = limits.BATCH_BYTES) -> bytes:
     chunks, size = [], 0
     async for chunk in request.stream():
         size += len(chunk)
-        if size > limits.BATCH_BYTES:
-            raise _Problem(413, "too_large", f"a body holds at most {limits.BATCH_BYTES} bytes")
+        if size > most:
+            raise _Problem(413, "too_large", f"a body holds at most {most} bytes")
         chunks.append(chunk)
     return b"".join(chunks)
 

@@ -3,28 +3,33 @@
 With `service.cli` the only place that knows concrete adapters.
 """
 
-import json
 import threading
 from dataclasses import dataclass, field
 
 import structlog
 
-from service import exporter, statement
+from service import exporter
 from service.core import limits
 from service.core.contract import Contract
 from service.core.errors import LedgerError
 from service.core.facts import Fact, FactKind
 from service.core.periods import month_of, month_span, previous_month
 from service.core.ports import Clock, Ledger, Subscriber
-from service.projection import Projection, Snapshot, history_of
+from service.core.said import OPERATOR_PARTITION, Telling
+from service.core.seal import Seal
+from service.desk import Booked, Desk
+from service.issue import issued
+from service.projection import Projection, Snapshot
 from service.recorder import Recorder
+from service.restart import Checkpoint, Checkpoints, Folded, NoCheckpoints, folded
 from service.scheduler import Job, Scheduler
+from service.sealing import Sealer
 
 log = structlog.get_logger(__name__)
 
-OPERATOR_PARTITION = limits.PARTITIONS  # statements and other decisions
 ROLL_UP_SECONDS = 5.0
 CLOSE_SECONDS = 300.0
+SEAL_SECONDS = 60.0  # how often it is asked whether a day is over
 
 
 @dataclass(slots=True)
@@ -36,18 +41,24 @@ class Service:
     bus: Subscriber
     clock: Clock
     grace_ms: int = limits.GRACE_MS
+    sealer: Sealer | None = None
+    checkpoints: Checkpoints = field(default_factory=NoCheckpoints)
     recorder: Recorder = field(init=False)
     projection: Projection = field(init=False)
+    _folded: Folded = field(init=False)  # what recorder and projection share, and a checkpoint keeps
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
     _scheduler: Scheduler | None = None
     _writing: threading.Lock = field(default_factory=threading.Lock)
+    _seal: Seal | None = None  # the newest
 
     def __post_init__(self) -> None:
         """Continue where the ledger ends."""
-        self.recorder = Recorder(self.ledger, self.clock, self.contract.site)
+        self._folded = folded(self.ledger, self.checkpoints)
+        self.recorder = Recorder(self.ledger, self.clock, self.contract.site, self._folded.placed)
         self.projection = Projection(self.contract, grace_ms=self.grace_ms)
-        self.projection.restore(self.ledger)
+        self.projection.restore(self.ledger, self._folded.history)
+        self._seal = next(reversed(self.ledger.seals()), None)
 
     def start(self) -> None:
         """Run the writer and the jobs in the background."""
@@ -57,6 +68,8 @@ class Service:
             (
                 Job("roll_up", ROLL_UP_SECONDS, self.roll_up_now),
                 Job("month_close", CLOSE_SECONDS, self.close_month),
+                Job("seal", SEAL_SECONDS, self.seal_day),
+                Job("checkpoint", limits.CHECKPOINT_SECONDS, self.save_checkpoint),
             )
         )
         self._scheduler.start()
@@ -69,6 +82,10 @@ class Service:
             self._scheduler.stop()
         if self._thread is not None:
             self._thread.join()
+        try:
+            self.save_checkpoint()
+        except LedgerError as error:
+            log.warning("checkpoint_not_saved", error=str(error))
         self.bus.close()
         self.ledger.close()
 
@@ -82,15 +99,15 @@ class Service:
         if not deliveries:
             return 0
         try:
-            with self._writing:
+            with self._writing:  # the fold moves with the ledger: a checkpoint must find them in step
                 recorded, answers = self.recorder.record(deliveries)
+                self.projection.apply(recorded.facts, recorded.progress)
         except LedgerError as error:
             log.error("commit_failed", error=str(error), batches=len(deliveries))
             for delivery in deliveries:
                 self.bus.settle(delivery, None)
             self._stop.wait(0.5)  # a full disk does not mend faster when hammered
             return 0
-        self.projection.apply(recorded.facts, recorded.progress)
         for delivery, receipt in answers:
             self.bus.settle(delivery, receipt)
         return len(deliveries)
@@ -105,22 +122,70 @@ class Service:
 
     def metrics(self) -> bytes:
         """Return the exposition."""
-        return exporter.render(self.snapshot, self.recorder)
+        return exporter.render(self.snapshot, self.recorder, self._seal)
 
     def ready(self) -> bool:
         """Return whether a roll-up is there to be shown."""
         return self.snapshot() is not None
+
+    def tell(self, telling: Telling) -> Booked:
+        """Book what a person says, and let it count.
+
+        Raises:
+            FactRefused: It contradicts the record or the rules.
+            LedgerError: It could not be written.
+        """
+        with self._writing:
+            booked = Desk(self.ledger, self.clock).tell(telling)
+            if booked.new:
+                self.projection.apply((booked.fact,), ())
+            if booked.taken_back is not None:
+                self.projection.forget((booked.taken_back,))
+            if booked.given_back is not None:
+                self.projection.apply((booked.given_back,), ())
+            if any(
+                one is not None and one.kind is FactKind.PLACEMENT for one in (booked.taken_back, booked.given_back)
+            ):
+                self.recorder.read_placements()
+        log.info("said", key=booked.fact.key, new=booked.new)
+        return booked
+
+    def save_checkpoint(self) -> None:
+        """Keep what is folded now, so that the next start need not fold it again."""
+        with self._writing:
+            cut, state = self.ledger.cut(), self._folded.state()
+        self.checkpoints.save(Checkpoint(cut=cut, state=state))
+
+    def seal_day(self) -> None:
+        """Seal the last whole day, once; what is open is written down first, so that the seal covers it."""
+        if self.sealer is None:
+            return
+        day = self.sealer.due()
+        if day is None:
+            self.sealer.export_all()  # one that failed before, or a directory that came back
+            return
+        with self._writing:
+            self._note_open()
+            self._seal = self.sealer.seal(day) or self._seal
+        log.info("sealed", day=day, digest=self._seal.digest if self._seal else None)
+
+    def _note_open(self) -> None:
+        recorded = self.recorder.note_open()
+        # What is open is known here already, and newer: of the notes only what closed is news.
+        self.projection.apply((fact for fact in recorded.facts if fact.kind is not FactKind.OPEN), recorded.progress)
 
     def close_month(self) -> None:
         """Issue the draft statement of each tenant for the month before, once."""
         zone = self.contract.zone_info
         month = previous_month(month_of(self.clock.now_ms(), zone))
         period = month_span(month, zone)
-        issued = {fact.key for fact in self.ledger.facts(kinds=[FactKind.STATEMENT.value])}
-        due = [t for t in self.contract.tenants if t.objectives and _key(t.id, month) not in issued]
+        known = {fact.key for fact in self.ledger.facts(kinds=[FactKind.STATEMENT.value])}
+        due = [t for t in self.contract.tenants if t.objectives and _key(t.id, month) not in known]
         if not due:
             return
-        history = history_of(self.ledger)
+        with self._writing:
+            self._note_open()
+            cut = self.ledger.cut()
         drafts = tuple(
             Fact(
                 kind=FactKind.STATEMENT,
@@ -128,7 +193,7 @@ class Service:
                 partition=OPERATOR_PARTITION,
                 from_ms=period.from_ms,
                 to_ms=period.to_ms,
-                body=json.dumps(statement.draw(self.contract, history, tenant, month), sort_keys=True),
+                body=issued(self.contract, self.ledger, tenant, month, cut),
             )
             for tenant in due
         )

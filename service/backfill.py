@@ -1,51 +1,26 @@
 """History from elsewhere: a CSV of spans into the ledger, all rejected lines listed.
 
-Columns `gpu,rack,tray,health,cause,from,to,recorded`; times ISO 8601 UTC; `recorded` optional.
-Imported facts go to a partition of their own and say so. Running an import twice changes
-nothing.
+Columns `gpu,rack,tray,health,cause,from,to,recorded`; times ISO 8601 UTC. Imported facts go to a
+partition of their own and say so. `recorded` is optional: it is believed there, in the order of
+its times, and kept as it was spelt. Running an import twice changes nothing.
 """
 
-import csv
-import json
-import re
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections import defaultdict, deque
+from collections.abc import Callable, Container, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from service.core import limits
-from service.core.errors import ConfigurationError
-from service.core.facts import Fact, FactKind
-from service.core.health import Health
-from service.core.model import GPU, NAME, Place, Span
-from service.core.periods import parse_utc
+from service.core.facts import Fact, FactKind, changed
+from service.core.model import Place, Span
 from service.core.ports import Ledger
+from service.spans import Rejected, SpanLine, read
 
 IMPORT_PARTITION = limits.PARTITIONS + 1
-COLUMNS = ("gpu", "rack", "tray", "health", "cause", "from", "to")
-_BATCH = 2_000
-_TRAY = re.compile(r"^t?(\d{1,3})$")
-_CAUSE = re.compile(r"^[a-z0-9][a-z0-9_:.-]{0,63}$")
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """A line that was not taken, and why."""
-
-    line: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    line: int
-    gpu: str
-    rack: str
-    tray: int
-    health: Health | None
-    cause: str | None
-    span: Span
-    recorded: str
+_BATCH = 20_000
+_UNDER_WAY = 2  # batches that the ledger writes while the next is made
+_KINDS = (FactKind.COVERAGE.value, FactKind.PLACEMENT.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,111 +32,118 @@ class Report:
     rejected: tuple[Rejected, ...]
 
 
-def run(path: Path, ledger: Ledger, recorded_ms: int, gpus_per_tray: int, progress: Callable[[int], None]) -> Report:
-    """Import a file; `progress` is told the number of spans booked so far.
+def run(
+    path: Path,
+    ledger: Ledger,
+    recorded_ms: int,
+    gpus_per_tray: int,
+    progress: Callable[[int], None],
+    places: Container[tuple[str, int]] | None = None,
+) -> Report:
+    """Import a file.
+
+    Args:
+        path: The file.
+        ledger: Where its facts go.
+        recorded_ms: Recorded time of lines that name none.
+        gpus_per_tray: How many GPUs a tray holds at once.
+        progress: Told the number of spans booked so far.
+        places: The (rack, tray) that exist; None when all do.
 
     Raises:
         ConfigurationError: If the file cannot be read or its header is wrong.
         LedgerError: If the ledger refused; what was booked before stays and is known next time.
     """
-    rows, rejected = _parsed(path)
-    known = {fact.key: fact for fact in ledger.facts(kinds=["coverage", "placement"])}
-    seats, crowded = _seats(rows, known.values(), gpus_per_tray)
-    rejected += crowded
-    bad = {one.line for one in crowded}
-    fresh: list[Fact] = []
-    repeated = 0
-    for row in rows:
-        if row.line in bad:
-            continue
-        fact = _coverage(row)
-        if fact.key not in known:
-            known[fact.key] = fact
-            fresh.append(fact)
-        elif _same(known[fact.key], fact):
-            repeated += 1
-        else:
-            rejected.append(Rejected(row.line, "the same GPU and start are recorded with other content"))
-    placements = [fact for fact in seats if fact.key not in known]
-    for start in range(0, len(fresh) or 1, _BATCH):
-        chunk = fresh[start : start + _BATCH]
-        ledger.commit([*placements, *chunk] if start == 0 else chunk, (), recorded_ms)
-        progress(start + len(chunk))
-    return Report(taken=len(fresh), known=repeated, rejected=tuple(sorted(rejected, key=lambda one: one.line)))
-
-
-def _parsed(path: Path) -> tuple[list[_Row], list[Rejected]]:
-    rows: list[_Row] = []
+    lines: list[SpanLine] = []
     rejected: list[Rejected] = []
-    try:
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            reader = csv.DictReader(file)
-            missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-            if missing:
-                msg = f"{path}:1: columns missing: {', '.join(missing)}; the header is {','.join(COLUMNS)}[,recorded]"
-                raise ConfigurationError(msg)
-            for record in reader:
-                try:
-                    rows.append(_row(reader.line_num, record))
-                except ValueError as error:
-                    rejected.append(Rejected(reader.line_num, str(error)))
-    except (OSError, csv.Error) as error:
-        msg = f"{path}: {error}"
-        raise ConfigurationError(msg) from error
-    return rows, rejected
+    for one in read(path, places):
+        lines.append(one) if isinstance(one, SpanLine) else rejected.append(one)
+    known = {fact.key: fact for fact in ledger.facts(kinds=_KINDS, replaced=True)}
+    seats, crowded = _seats(lines, known.values(), gpus_per_tray)
+    rejected += crowded
+    lines.sort(key=lambda one: one.recorded_ms or recorded_ms)  # recorded time never goes back in a partition
+    booking = _Booking(known, {one.line for one in crowded}, rejected)
+    earliest_ms = lines[0].recorded_ms if lines else None  # a seat is known as soon as anything is
+    placements = [changed(fact, recorded_ms=earliest_ms) for fact in seats if fact.key not in known]
+    with ThreadPoolExecutor(1, "import") as writer:
+        _write(booking.fresh(lines), placements, ledger, recorded_ms, progress, writer)
+    taken, repeated = booking.taken, booking.repeated
+    return Report(taken=taken, known=repeated, rejected=tuple(sorted(rejected, key=lambda one: one.line)))
 
 
-def _row(line: int, record: dict[str, str | None]) -> _Row:
-    text = {name: (record.get(name) or "").strip() for name in (*COLUMNS, "recorded")}
-    if any("\udc80" <= letter <= "\udcff" for value in text.values() for letter in value):
-        msg = "broken UTF-8"
-        raise ValueError(msg)
-    if not re.fullmatch(GPU, text["gpu"]) or not re.fullmatch(NAME, text["rack"]):
-        msg = f"gpu {text['gpu']!r} or rack {text['rack']!r} is no name"
-        raise ValueError(msg)
-    tray = _TRAY.match(text["tray"])
-    if tray is None:
-        msg = f"tray {text['tray']!r} is no number"
-        raise ValueError(msg)
-    health = None if text["health"] in {"", "unknown"} else _health(text["health"])
-    cause = text["cause"] or None
-    if cause is not None and not _CAUSE.match(cause):
-        msg = f"cause {cause!r} is no cause word"
-        raise ValueError(msg)
-    span = Span(parse_utc(text["from"]), parse_utc(text["to"]))
-    if text["recorded"]:
-        parse_utc(text["recorded"])
-    return _Row(line, text["gpu"], text["rack"], int(tray[1]), health, cause, span, text["recorded"])
+def _write(
+    facts: Iterator[Fact],
+    first: list[Fact],
+    ledger: Ledger,
+    recorded_ms: int,
+    progress: Callable[[int], None],
+    writer: ThreadPoolExecutor,
+) -> None:
+    """Commit batch by batch, in order; while the database writes one, the next is made."""
+    under_way: deque[tuple[int, Future[None]]] = deque()
+    booked, batch = 0, first
+    for fact in facts:
+        batch.append(fact)
+        booked += 1
+        if len(batch) >= _BATCH:
+            under_way.append((booked, writer.submit(ledger.commit, batch, (), recorded_ms)))
+            batch = []
+        if len(under_way) > _UNDER_WAY:
+            _await(*under_way.popleft(), progress)
+    under_way.append((booked, writer.submit(ledger.commit, batch, (), recorded_ms)))
+    for count, commit in under_way:
+        _await(count, commit, progress)
 
 
-def _health(word: str) -> Health:
-    try:
-        return Health(word)
-    except ValueError as error:
-        msg = f"health {word!r} is none of up, degraded, down, unknown"
-        raise ValueError(msg) from error
+def _await(count: int, commit: "Future[None]", progress: Callable[[int], None]) -> None:
+    commit.result()
+    progress(count)
 
 
-def _coverage(row: _Row) -> Fact:
-    return Fact(
-        kind=FactKind.COVERAGE,
-        key=f"import/{row.gpu}/{row.span.from_ms}",
-        partition=IMPORT_PARTITION,
-        from_ms=row.span.from_ms,
-        to_ms=row.span.to_ms,
-        rack=row.rack,
-        gpu=row.gpu,
-        health=row.health,
-        cause=row.cause,
-        body=json.dumps({"tray": row.tray, "recorded": row.recorded}, separators=(",", ":")),
-    )
+class _Booking:
+    """Tells new spans from known ones, and from those that say something else than is known."""
+
+    def __init__(self, known: dict[str, Fact], refused: set[int], rejected: list[Rejected]) -> None:
+        self._known, self._refused, self._rejected = known, refused, rejected
+        self.taken = self.repeated = 0
+
+    def fresh(self, lines: Iterable[SpanLine]) -> Iterator[Fact]:
+        """Yield the facts that are new; reject what contradicts."""
+        for one in lines:
+            if one.line in self._refused:
+                continue
+            fact = _coverage(one)
+            known = self._known.setdefault(fact.key, fact)
+            if known is fact:
+                self.taken += 1
+                yield fact
+            elif _same(known, fact):
+                self.repeated += 1
+            else:
+                self._rejected.append(Rejected(one.line, "the same GPU and start are recorded with other content"))
 
 
 def _same(one: Fact, other: Fact) -> bool:
     return (one.to_ms, one.health, one.cause, one.body) == (other.to_ms, other.health, other.cause, other.body)
 
 
-def _seats(rows: Iterable[_Row], known: Iterable[Fact], gpus_per_tray: int) -> tuple[list[Fact], list[Rejected]]:
+def _coverage(one: SpanLine) -> Fact:
+    return Fact(
+        kind=FactKind.COVERAGE,
+        key=f"import/{one.gpu}/{one.from_ms}",
+        partition=IMPORT_PARTITION,
+        from_ms=one.from_ms,
+        to_ms=one.to_ms,
+        rack=one.rack,
+        gpu=one.gpu,
+        health=one.health,
+        cause=one.cause,
+        body=f'{{"tray":{one.tray},"recorded":"{one.recorded}"}}',
+        recorded_ms=one.recorded_ms,
+    )
+
+
+def _seats(lines: list[SpanLine], known: Iterable[Fact], gpus_per_tray: int) -> tuple[list[Fact], list[Rejected]]:
     """Give every GPU of the file a position on its tray; a tray with too many refuses the last.
 
     A GPU that is placed already keeps its place. Others take the lowest position that is free
@@ -172,38 +154,50 @@ def _seats(rows: Iterable[_Row], known: Iterable[Fact], gpus_per_tray: int) -> t
     for place in seated.values():
         taken[place].append(Span(0, limits.LATEST_MS))
     facts: list[Fact] = []
-    rejected: list[Rejected] = []
-    for (gpu, rack, tray), lines in sorted(_by_gpu(rows).items(), key=lambda item: (item[1][0].span, item[0])):
+    crowded: dict[tuple[str, str, int], str] = {}
+    stays = _stays(lines)
+    for (gpu, rack, tray), (_, whole) in sorted(stays.items(), key=lambda item: (item[1][0], item[0])):
         if gpu in seated:
             continue
-        whole = Span(lines[0].span.from_ms, max(row.span.to_ms for row in lines))
         seat = _free(rack, tray, whole, taken, gpus_per_tray)
         if seat is None:
-            rejected += [
-                Rejected(row.line, f"tray {rack}/t{tray:02d} holds {gpus_per_tray} other GPUs then") for row in lines
-            ]
+            crowded[gpu, rack, tray] = f"tray {rack}/t{tray:02d} holds {gpus_per_tray} other GPUs then"
             continue
         taken[seat].append(whole)
         facts.append(_placement(gpu, seat, whole.from_ms))
-    return facts, rejected
+    return facts, _of_those(crowded, lines) if crowded else []
 
 
-def _by_gpu(rows: Iterable[_Row]) -> dict[tuple[str, str, int], list[_Row]]:
-    grouped: dict[tuple[str, str, int], list[_Row]] = defaultdict(list)
-    for row in sorted(rows, key=lambda row: row.span):
-        grouped[row.gpu, row.rack, row.tray].append(row)
-    return grouped
+def _of_those(crowded: dict[tuple[str, str, int], str], lines: Iterable[SpanLine]) -> list[Rejected]:
+    return [
+        Rejected(one.line, crowded[one.gpu, one.rack, one.tray])
+        for one in lines
+        if (one.gpu, one.rack, one.tray) in crowded
+    ]
+
+
+def _stays(lines: Iterable[SpanLine]) -> dict[tuple[str, str, int], tuple[Span, Span]]:
+    """Return, for each GPU on each tray, its first span and the whole time that the file sees it there."""
+    bounds: dict[tuple[str, str, int], list[int]] = {}
+    for one in lines:
+        key = (one.gpu, one.rack, one.tray)
+        stay = bounds.get(key)
+        from_ms, to_ms = one.from_ms, one.to_ms
+        if stay is None:
+            bounds[key] = [from_ms, to_ms, to_ms]
+            continue
+        if from_ms < stay[0] or (from_ms == stay[0] and to_ms < stay[1]):
+            stay[0], stay[1] = from_ms, to_ms
+        stay[2] = max(stay[2], to_ms)
+    return {key: (Span(from_ms, first), Span(from_ms, to_ms)) for key, (from_ms, first, to_ms) in bounds.items()}
 
 
 def _free(rack: str, tray: int, span: Span, taken: dict[Place, list[Span]], gpus_per_tray: int) -> Place | None:
-    for place in _positions(rack, tray, gpus_per_tray):
+    for position in range(gpus_per_tray):
+        place = Place(rack, tray, position)
         if not any(other.clip(span) for other in taken[place]):
             return place
     return None
-
-
-def _positions(rack: str, tray: int, gpus_per_tray: int) -> Iterator[Place]:
-    return (Place(rack, tray, position) for position in range(gpus_per_tray))
 
 
 def _placement(gpu: str, place: Place, from_ms: int) -> Fact:

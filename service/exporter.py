@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from service.core.health import State
+from service.core.seal import Seal
 from service.projection import ObjectiveView, Snapshot
 from service.recorder import Recorder
 
@@ -68,25 +69,32 @@ GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "rack_gpus": ("Leased GPUs of a rack by state; what is missing to the lease is unknown.", ("rack", "state")),
     "nodes": ("Nodes that ever spoke, by whether they spoke within the grace.", ("state",)),
     "coverage_frontier_timestamp_seconds": ("Instant up to which the numbers are computed.", ()),
+    "ledger_seal_timestamp_seconds": (
+        "When the newest seal was made; its digest, kept outside, shows any later change of what it covers.",
+        ("day", "digest"),
+    ),
     "service_up": ("1 while the service has rolled up at least once.", ()),
 }
 
 
-def render(snapshot: Callable[[], Snapshot | None], recorder: Recorder) -> bytes:
+def render(snapshot: Callable[[], Snapshot | None], recorder: Recorder, seal: Seal | None = None) -> bytes:
     """Return the exposition of one snapshot in Prometheus text format."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Scrape(snapshot(), recorder))
+    registry.register(_Scrape(snapshot(), recorder, seal))
     return generate_latest(registry)
 
 
 class _Scrape:
-    def __init__(self, snapshot: Snapshot | None, recorder: Recorder) -> None:
-        self._snapshot, self._recorder = snapshot, recorder
+    def __init__(self, snapshot: Snapshot | None, recorder: Recorder, seal: Seal | None) -> None:
+        self._snapshot, self._recorder, self._seal = snapshot, recorder, seal
 
     def collect(self) -> Iterable[Metric]:
         families = _families()
         for name, labels, value in _samples(self._snapshot, self._recorder):
             families[name].add_metric(labels, value)
+        if self._seal is not None:
+            name, labels = "ledger_seal_timestamp_seconds", [self._seal.day, self._seal.digest]
+            families[name].add_metric(labels, self._seal.at_ms / 1000)
         return families.values()
 
 

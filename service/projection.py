@@ -13,6 +13,7 @@ from fractions import Fraction
 
 from service.core import limits
 from service.core.contract import Contract, Objective, Tenant
+from service.core.cut import Cut
 from service.core.facts import Fact, Progress
 from service.core.health import State
 from service.core.history import History, LeasedTime, leased
@@ -90,9 +91,11 @@ class Projection:
         with self._lock:
             self._grace_ms = grace_ms
 
-    def restore(self, ledger: Ledger) -> None:
-        """Fold a ledger from its beginning."""
-        self.apply(ledger.facts(), ledger.progress())
+    def restore(self, ledger: Ledger, history: History | None = None) -> None:
+        """Take up the fold of a ledger's facts; without one, fold them from the beginning."""
+        if history is not None:
+            self._history = history
+        self.apply(ledger.facts() if history is None else (), ledger.progress())
 
     def apply(self, facts: Iterable[Fact], progress: Iterable[Progress]) -> None:
         """Fold what was committed."""
@@ -103,6 +106,12 @@ class Projection:
                 self._history.follow(entry)
                 known = self._node_end_ms.get(entry.node, 0)
                 self._node_end_ms[entry.node] = max(known, entry.to_ms)
+
+    def forget(self, facts: Iterable[Fact]) -> None:
+        """Take back facts that corrections name."""
+        with self._lock:
+            for fact in facts:
+                self._history.forget(fact)
 
     def place_timeline(self, place: Place, window: Span) -> Timeline:
         """Return how a place was over a window."""
@@ -240,11 +249,15 @@ def _nearest_edge(objective: Objective, result: Result, whole: Span) -> Edge | N
     return min((edge for edge in edges if edge is not None), key=lambda edge: edge.left_ms, default=None)
 
 
-def history_of(ledger: Ledger) -> History:
-    """Return the fold of a whole ledger, for a statement outside the running service."""
+def history_of(ledger: Ledger, up_to: Cut | None = None) -> History:
+    """Return the fold of a ledger, outside the running service.
+
+    Up to a cut it is the same for ever: what was open then is what a note within the cut says.
+    Without one, all of the ledger counts and what is open now with it.
+    """
     history = History()
-    for fact in ledger.facts():
+    for fact in ledger.facts(up_to=up_to):
         history.learn(fact)
-    for progress in ledger.progress():
+    for progress in ledger.progress() if up_to is None else ():
         history.follow(progress)
     return history

@@ -7,9 +7,9 @@ moves only with the commit: a failed one leaves everything as it was, and agents
 
 import json
 import re
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -18,9 +18,10 @@ from service.core.coverage import Overlap, extend
 from service.core.errors import LedgerError, WireError
 from service.core.events import Fact as Message
 from service.core.events import NodeEvent, NodeObserved, RunStarted, SpoolGap
-from service.core.facts import Fact, FactKind, OpenCoverage, Progress
+from service.core.facts import Fact, FactKind, OpenCoverage, Progress, changed
 from service.core.intake import RunIntake, Verdict
 from service.core.model import NAME, Place, partition_of
+from service.core.open_notes import note
 from service.core.ports import Clock, Delivery, Ledger
 from service.core.wire import Receipt, decode_fact, encode
 
@@ -49,10 +50,10 @@ class _Turn:
 class Recorder:
     """Books batches into a ledger. One thread."""
 
-    def __init__(self, ledger: Ledger, clock: Clock, site: str) -> None:
-        """Continue where the ledger's progress ends."""
+    def __init__(self, ledger: Ledger, clock: Clock, site: str, placed: dict[Place, str] | None = None) -> None:
+        """Continue where the ledger's progress ends; `placed` is which GPU was last placed where, read if not given."""
         self._ledger, self._clock, self._site = ledger, clock, site
-        self._placed: dict[Place, str] = {}
+        self._placed = self._read_placed() if placed is None else placed
         self._progress: dict[RunKey, Progress] = {}
         self._intake: dict[RunKey, RunIntake[Numbered]] = {}
         self._runs: Counter[str] = Counter()
@@ -68,8 +69,16 @@ class Recorder:
             self._progress[key] = progress
             self._intake[key] = RunIntake(seq=progress.seq)
             self._runs[progress.node] += 1
-        for fact in self._ledger.facts(kinds=[FactKind.PLACEMENT.value]):
-            self._placed[Place.parse(fact.body)] = fact.gpu
+
+    def read_placements(self) -> None:
+        """Take up which GPU was last placed where, after a placement was corrected."""
+        placed = self._read_placed()
+        self._placed.clear()
+        self._placed.update(placed)
+
+    def _read_placed(self) -> dict[Place, str]:
+        placements = self._ledger.facts(kinds=[FactKind.PLACEMENT.value])
+        return {Place.parse(fact.body): fact.gpu for fact in placements}
 
     def record(self, deliveries: Iterable[Delivery]) -> tuple[Recorded, list[tuple[Delivery, Receipt | None]]]:
         """Book deliveries in one transaction; return what was added and the answer to each.
@@ -84,6 +93,32 @@ class Recorder:
         return Recorded(tuple(turn.facts), tuple(turn.progress.values())), [
             (delivery, self._receipt(key, hub_ms)) for delivery, key in answers
         ]
+
+    def note_open(self) -> Recorded:
+        """Write down what is open, a row a partition, so that a cut taken next holds all that is known.
+
+        A run that another followed and that has long been silent is written down as closed
+        instead: its rows are never repeated.
+
+        Raises:
+            LedgerError: Nothing was written, and memory is as before.
+        """
+        turn, now_ms = _Turn(), self._clock.now_ms()
+        newest: dict[str, int] = {}
+        for progress in self._progress.values():
+            newest[progress.node] = max(newest.get(progress.node, 0), progress.to_ms)
+        open_runs: dict[int, list[Progress]] = defaultdict(list)
+        for key, progress in self._progress.items():
+            if not any(entry.from_ms < entry.to_ms for entry in progress.open):
+                continue
+            if progress.to_ms < min(newest[progress.node], now_ms - limits.DEAD_RUN_MS):
+                turn.facts.extend(_closed(progress))
+                turn.progress[key] = changed(progress, open=tuple(map(_emptied, progress.open)))
+            else:
+                open_runs[progress.partition].append(progress)
+        turn.facts.extend(note(partition, open_runs[partition], now_ms) for partition in sorted(open_runs))
+        self._commit(turn)
+        return Recorded(tuple(turn.facts), tuple(turn.progress.values()))
 
     def _commit(self, turn: _Turn) -> None:
         if not turn.facts and not turn.progress:
@@ -163,7 +198,7 @@ class Recorder:
             self._refuse(key, seq, item, progress, turn)
             return
         if progress is None or not progress.rack:
-            progress = replace(_first_progress(item), seq=progress.seq if progress else 0)
+            progress = changed(_first_progress(item), seq=progress.seq if progress else 0)
         ahead_ms = (item.to_ms if isinstance(item, NodeObserved) else item.at_ms) - self._clock.now_ms()
         if ahead_ms > limits.FUTURE_MS:
             error = WireError("future", f"lies {ahead_ms} ms ahead of the service's clock")
@@ -183,8 +218,8 @@ class Recorder:
         except Overlap as overlap:
             self._refuse(key, item.seq, WireError("overlap", str(overlap)), progress, turn)
             return
-        turn.facts.extend(_coverage(item, entry) for entry in closed)
-        turn.progress[key] = replace(progress, seq=item.seq, to_ms=item.to_ms, open=open_)
+        turn.facts.extend(_coverage(item.rack, item.node, item.run, item.seq, entry) for entry in closed)
+        turn.progress[key] = changed(progress, seq=item.seq, to_ms=item.to_ms, open=open_)
 
     def _book_event(self, key: RunKey, item: NodeEvent, progress: Progress, turn: _Turn) -> None:
         turn.facts.append(_event(item))
@@ -198,8 +233,11 @@ class Recorder:
         elif item.event.__struct_config__.tag == "clean_stop":
             ended = True
         to_ms = max(progress.to_ms, item.at_ms)
-        moved = replace(progress, seq=max(progress.seq, item.seq), to_ms=to_ms, ended=ended)
-        turn.progress[key] = _closed_run(moved, item, turn) if ended else moved
+        moved = changed(progress, seq=max(progress.seq, item.seq), to_ms=to_ms, ended=ended)
+        if ended:
+            turn.facts.extend(_closed(moved))
+            moved = changed(moved, open=())
+        turn.progress[key] = moved
 
     def _write_off(self, node: str, gap: SpoolGap, turn: _Turn) -> None:
         key = (node, gap.lost_run)
@@ -207,7 +245,7 @@ class Recorder:
         if gap.last_seq is None or key not in self._intake or known is None:
             return
         self._intake[key].write_off(gap.last_seq)
-        turn.progress[key] = replace(known, seq=max(known.seq, gap.last_seq))
+        turn.progress[key] = changed(known, seq=max(known.seq, gap.last_seq))
         for seq, due in self._intake[key].release():
             self._book(key, seq, due, turn)
 
@@ -254,7 +292,7 @@ class Recorder:
             )
         )
         fallback = Progress(partition=0, rack="", node=key[0], run=key[1], boot="", seq=0, to_ms=now_ms)
-        turn.progress[key] = replace(progress or fallback, seq=seq)
+        turn.progress[key] = changed(progress or fallback, seq=seq)
 
 
 def _first_progress(item: Message) -> Progress:
@@ -269,22 +307,34 @@ def _first_progress(item: Message) -> Progress:
     )
 
 
-def _coverage(item: NodeObserved | NodeEvent, entry: OpenCoverage) -> Fact:
+def _coverage(rack: str, node: str, run: str, seq: int, entry: OpenCoverage) -> Fact:
     return Fact(
         kind=FactKind.COVERAGE,
-        key=f"coverage/{item.node}/{item.run}/{entry.gpu}/{entry.from_ms}",
-        partition=partition_of(item.rack),
+        key=f"coverage/{node}/{run}/{entry.gpu}/{entry.from_ms}",
+        partition=partition_of(rack),
         from_ms=entry.from_ms,
         to_ms=entry.to_ms,
-        rack=item.rack,
-        node=item.node,
-        run=item.run,
-        seq=item.seq,
+        rack=rack,
+        node=node,
+        run=run,
+        seq=seq,
         gpu=entry.gpu,
         health=entry.health,
         cause=entry.cause,
         not_before_ms=entry.not_before_ms,
     )
+
+
+def _closed(progress: Progress) -> Iterator[Fact]:
+    """Yield the rows of what a run has open."""
+    for entry in progress.open:
+        if entry.from_ms < entry.to_ms:
+            yield _coverage(progress.rack, progress.node, progress.run, progress.seq, entry)
+
+
+def _emptied(entry: OpenCoverage) -> OpenCoverage:
+    """Return what is left open when all of it is in rows: only how far that is, so that going back stays an overlap."""
+    return changed(entry, from_ms=entry.to_ms)
 
 
 def _event(item: NodeEvent) -> Fact:
@@ -302,8 +352,3 @@ def _event(item: NodeEvent) -> Fact:
         gpu=item.gpu or "",
         body=json.dumps(detail, separators=(",", ":"), sort_keys=True),
     )
-
-
-def _closed_run(progress: Progress, item: NodeEvent, turn: _Turn) -> Progress:
-    turn.facts.extend(_coverage(item, entry) for entry in progress.open)
-    return replace(progress, open=())

@@ -1,16 +1,19 @@
-"""Bearer tokens of nodes: a file of hashes, compared in constant time.
+"""Bearer tokens of nodes and people: a file of hashes, compared in constant time.
 
-The file is YAML, a list of `{node: r0001-t07, sha256: HEX}`; the token itself is known to the
-agent alone. A node speaks only for itself: its name comes from its token.
+The file is YAML, a list of `{node: r0001-t07, sha256: HEX}` and `{person: alice, sha256: HEX}`;
+the token itself is known to its holder alone. Each speaks only for itself: its name comes from
+its token.
 """
 
 import hashlib
 import hmac
 from pathlib import Path
+from typing import Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from service.core import limits
 from service.core.errors import ConfigurationError
 from service.core.model import NAME_PATTERN
 
@@ -18,8 +21,16 @@ from service.core.model import NAME_PATTERN
 class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    node: str = Field(pattern=NAME_PATTERN)
+    node: str | None = Field(default=None, pattern=NAME_PATTERN)
+    person: str | None = Field(default=None, min_length=1, max_length=limits.NAME_LENGTH)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+    @model_validator(mode="after")
+    def _one_holder(self) -> Self:
+        if (self.node is None) == (self.person is None):
+            msg = "a token is of a node or of a person"
+            raise ValueError(msg)
+        return self
 
 
 _ENTRIES = TypeAdapter(list[_Entry])
@@ -28,9 +39,9 @@ _ENTRIES = TypeAdapter(list[_Entry])
 class Tokens:
     """The tokens that a service accepts."""
 
-    def __init__(self, node_by_digest: dict[str, str]) -> None:
-        """Take digests (hex SHA-256) to node names."""
-        self._node_by_digest = node_by_digest
+    def __init__(self, node_by_digest: dict[str, str], person_by_digest: dict[str, str] | None = None) -> None:
+        """Take digests (hex SHA-256) to names of nodes, and of people."""
+        self._node_by_digest, self._person_by_digest = node_by_digest, person_by_digest or {}
 
     @classmethod
     def load(cls, path: Path) -> "Tokens":
@@ -45,18 +56,29 @@ class Tokens:
             msg = f"{path}: {error.strerror}; name a readable token file"
             raise ConfigurationError(msg) from error
         except (yaml.YAMLError, ValidationError, UnicodeDecodeError) as error:
-            msg = f"{path}: {error}; write a list of {{node, sha256}}"
+            msg = f"{path}: {error}; write a list of {{node, sha256}} and {{person, sha256}}"
             raise ConfigurationError(msg) from error
-        return cls({entry.sha256: entry.node for entry in entries})
+        return cls(
+            {entry.sha256: entry.node for entry in entries if entry.node is not None},
+            {entry.sha256: entry.person for entry in entries if entry.person is not None},
+        )
 
     def node_of(self, token: str) -> str | None:
         """Return the node that a token speaks for, or None; takes the same time either way."""
-        presented = digest(token)
-        found = None
-        for known, node in self._node_by_digest.items():
-            if hmac.compare_digest(known, presented):
-                found = node
-        return found
+        return _holder(token, self._node_by_digest)
+
+    def person_of(self, token: str) -> str | None:
+        """Return the person that a token speaks for, or None; takes the same time either way."""
+        return _holder(token, self._person_by_digest)
+
+
+def _holder(token: str, holders: dict[str, str]) -> str | None:
+    presented = digest(token)
+    found = None
+    for known, holder in holders.items():
+        if hmac.compare_digest(known, presented):
+            found = holder
+    return found
 
 
 def digest(token: str) -> str:

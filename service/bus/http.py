@@ -1,21 +1,11 @@
-"""The agent's end of the HTTP bus: a batch is a POST, its receipt the reply.
+"""The agent's end of the HTTP bus: a batch is a POST, its receipt the reply."""
 
-The standard library's client does: two paths of one service, no redirects, no proxies; a larger
-one would cost a tray's agent more memory than all that it keeps.
-"""
-
-import functools
-import http.client
-import ipaddress
-import select
-import socket
-import ssl
-import urllib.parse
 from collections import deque
 from pathlib import Path
 
+from service.bus.client import ServiceClient
 from service.core import limits
-from service.core.errors import BusFull, BusRefused, BusUnavailable, ConfigurationError, WireError
+from service.core.errors import BusFull, BusRefused, BusUnavailable, WireError
 from service.core.wire import Batch, Receipt, decode_receipts, encode
 
 _FULL = 429
@@ -24,7 +14,7 @@ _SUCCESS = range(200, 300)
 
 
 class HttpPublisher:
-    """Publishes to one service; see `service.core.ports.Publisher`. Each caller at a time has its own connection."""
+    """Publishes to one service; see `service.core.ports.Publisher`."""
 
     def __init__(self, url: str, *, token: str | None = None, ca_file: Path | None = None) -> None:
         """Prepare a client; nothing is sent yet.
@@ -32,41 +22,28 @@ class HttpPublisher:
         Raises:
             ConfigurationError: If the URL is wrong, or a token would travel unencrypted.
         """
-        parsed, port = _parsed(url)
-        if parsed.scheme == "http" and not _is_loopback(parsed.hostname or ""):
-            msg = f"{url}: plain http only reaches loopback; use https"
-            raise ConfigurationError(msg)
-        self._url, self._path = url.rstrip("/"), parsed.path.rstrip("/")
-        self._headers = {"content-type": "application/json"}
-        if token:
-            self._headers["authorization"] = f"Bearer {token}"
-        trust = _trust(ca_file) if parsed.scheme == "https" else None
-        self._connect = functools.partial(_connection, parsed.hostname or "", port, trust)
-        self._idle: list[http.client.HTTPConnection] = []
+        self._client = ServiceClient(url, token=token, ca_file=ca_file)
         self._receipts: deque[Receipt] = deque(maxlen=limits.RUNS_PER_NODE)
 
     def publish(self, batch: Batch) -> None:
         """Send a batch and keep the receipt that the reply carries."""
-        try:
-            status, body = self._post("/v1/facts", encode(batch))
-        except (OSError, http.client.HTTPException) as error:
-            raise BusUnavailable(f"{self._url}: {error or type(error).__name__}") from error
+        status, body = self._client.post("/v1/facts", encode(batch))
         if status == _FULL:
-            raise BusFull(self._detail(status, body))
+            raise BusFull(self._client.detail(status, body))
         if status in _REFUSED:
-            raise BusRefused(self._detail(status, body))
+            raise BusRefused(self._client.detail(status, body))
         if status not in _SUCCESS:
-            raise BusUnavailable(self._detail(status, body))
+            raise BusUnavailable(self._client.detail(status, body))
         try:
             self._receipts.extend(decode_receipts(body))
         except WireError as error:
-            raise BusUnavailable(f"{self._url}: no receipt in the reply: {error}") from error
+            raise BusUnavailable(f"no receipt in the reply: {self._client.detail(status, body)}: {error}") from error
 
     def publish_reading(self, payload: bytes) -> None:
         """Send a reading; it may be lost."""
         try:
-            self._post("/v1/readings", payload)
-        except (OSError, http.client.HTTPException):
+            self._client.post("/v1/readings", payload)
+        except BusUnavailable:
             return
 
     def receipts(self, wait_seconds: float) -> tuple[Receipt, ...]:  # noqa: ARG002 -- replies came with publish
@@ -77,69 +54,4 @@ class HttpPublisher:
 
     def close(self) -> None:
         """Close connections; idempotent."""
-        while self._idle:
-            self._idle.pop().close()
-
-    def _post(self, path: str, body: bytes) -> tuple[int, bytes]:
-        connection = self._idle_one() or self._connect()
-        try:
-            connection.request("POST", self._path + path, body, self._headers)
-            reply = connection.getresponse()
-            found = reply.status, reply.read(limits.BATCH_BYTES)
-        except (OSError, http.client.HTTPException):
-            connection.close()
-            raise
-        self._idle.append(connection)
-        return found
-
-    def _idle_one(self) -> http.client.HTTPConnection | None:
-        """Return an open connection that the service has not hung up meanwhile."""
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.sock is not None and not _is_readable(connection.sock):
-                return connection
-            connection.close()
-        return None
-
-    def _detail(self, status: int, body: bytes) -> str:
-        return f"{self._url}: {status}: {body.decode('utf-8', 'replace')[: limits.REASON_LENGTH]}"
-
-
-def _parsed(url: str) -> tuple[urllib.parse.SplitResult, int | None]:
-    try:
-        parsed = urllib.parse.urlsplit(url)
-        port = parsed.port
-    except ValueError:
-        parsed, port = urllib.parse.urlsplit(""), None
-    if parsed.scheme not in {"http", "https"} or not parsed.hostname:
-        msg = f"{url!r} is no service URL: write http://127.0.0.1:9909 or https://HOST:PORT"
-        raise ConfigurationError(msg)
-    return parsed, port
-
-
-def _connection(host: str, port: int | None, trust: ssl.SSLContext | None) -> http.client.HTTPConnection:
-    timeout = limits.RECEIPT_WAIT_SECONDS + 5
-    if trust is None:
-        return http.client.HTTPConnection(host, port, timeout=timeout)
-    return http.client.HTTPSConnection(host, port, timeout=timeout, context=trust)
-
-
-def _trust(ca_file: Path | None) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=ca_file)
-    except OSError as error:  # ssl.SSLError is one
-        raise ConfigurationError(f"{ca_file}: {error}; name a file of PEM certificates") from error
-
-
-def _is_readable(one: socket.socket) -> bool:
-    """Return whether the other end hung up, or sent what nobody asked for."""
-    poll = select.poll()
-    poll.register(one, select.POLLIN)
-    return bool(poll.poll(0))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+        self._client.close()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import typer
 
-from service.cli import agent, check, demo, doctor, lean, ledger, scan, serve
+from service.cli import agent, backup, check, demo, doctor, fact, lean, ledger, scan, serve, verify
 from service.core.errors import ThreeninesError
 
 COULD_NOT_RUN = 2
@@ -36,8 +36,11 @@ def build() -> typer.Typer:
         ("check", check.check),
         ("import", ledger.import_spans),
         ("statement", ledger.statement),
+        ("verify", verify.verify),
+        ("backup", backup.backup),
     ):
         app.command(name, help=_as_written(command.__doc__ or ""))(command)
+    app.add_typer(fact.build(), name="fact")
     return app
 
 

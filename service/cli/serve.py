@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from service.cli.options import address, say
+from service.cli.sealing import sealer
 
 
 def serve(
@@ -17,6 +18,8 @@ def serve(
     tokens: Annotated[Path | None, typer.Option(help="Token file; needed beyond loopback.")] = None,
     tls_cert: Annotated[Path | None, typer.Option(help="TLS certificate; needed beyond loopback.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="TLS key.")] = None,
+    seals: Annotated[Path | None, typer.Option(help="Directory to export the daily seals to.")] = None,
+    seal_key: Annotated[Path | None, typer.Option(help="Ed25519 private key (PEM) that signs the seals.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v")] = False,
 ) -> None:
     """Take facts from agents, keep the ledger, publish /metrics.
@@ -27,6 +30,7 @@ def serve(
     from service.app import Service
     from service.clock import SystemClock
     from service.contracts import load
+    from service.ledger.checkpoint import checkpoints_of
     from service.ledger.store import SqlLedger
     from service.logs import configure
     from service.tokens import Tokens
@@ -36,8 +40,17 @@ def serve(
     terms = load(contract)
     known = Tokens.load(tokens) if tokens else None
     inbox = HttpInbox()
-    service = Service(contract=terms, ledger=SqlLedger(ledger), bus=inbox, clock=SystemClock())
-    api = create_api(inbox, Views(metrics=service.metrics, ready=service.ready), known)
+    clock = SystemClock()
+    book = SqlLedger(ledger)
+    service = Service(
+        contract=terms,
+        ledger=book,
+        bus=inbox,
+        clock=clock,
+        sealer=sealer(book, clock, seals, seal_key),
+        checkpoints=checkpoints_of(ledger),
+    )
+    api = create_api(inbox, Views(metrics=service.metrics, ready=service.ready, tell=service.tell), known)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

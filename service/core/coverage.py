@@ -44,7 +44,7 @@ def extend(
             and entry.to_ms == observed.from_ms
             and (entry.health, entry.cause) == (seen.health, seen.cause)
         )
-        if entry is not None and not same:
+        if entry is not None and not same and entry.from_ms < entry.to_ms:
             closed.append(entry)
         after.append(
             OpenCoverage(
@@ -56,5 +56,5 @@ def extend(
                 not_before_ms=entry.not_before_ms if entry is not None and same else seen.not_before_ms,
             )
         )
-    closed.extend(before.values())  # a GPU that the observation no longer names
+    closed.extend(entry for entry in before.values() if entry.from_ms < entry.to_ms)  # no longer named
     return tuple(after), tuple(closed)

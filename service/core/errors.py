@@ -12,6 +12,7 @@ ThreeninesError
 ├── StorageError            a disk did what disks do
 │   ├── LedgerError         the ledger could not be read or written
 │   └── SpoolError          the spool could not be read or written
+├── FactRefused             what a person said contradicts the record, or the rules
 └── WireError               bytes that are not a message of ours
 """
 
@@ -60,6 +61,10 @@ class BusFull(BusError):
 
 class BusRefused(BusError):
     """Raised when the other end will never take this batch; trying again is wrong."""
+
+
+class FactRefused(ThreeninesError):
+    """Raised when what a person said cannot be recorded; the text says why and what would be right."""
 
 
 class StorageError(ThreeninesError):

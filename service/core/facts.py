@@ -4,8 +4,10 @@ A fact has valid time (`from_ms`, `to_ms`) and, once committed, recorded time. F
 changed; a correction is a new fact that names the key it replaces.
 """
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import TypeVar
+
+import msgspec
 
 from service.core.health import Health
 
@@ -19,10 +21,10 @@ class FactKind(Enum):
     REFUSED = "refused"  # a numbered message that could not be believed; body says why
     OPERATOR = "operator"  # what a person said: a lease, a claim, a decision, …; body is `core.said`
     STATEMENT = "statement"  # a period's result as it was issued; body is the statement
+    OPEN = "open"  # what was open in a partition at `from_ms`; body is `core.open_notes`, the newest holds
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fact:
+class Fact(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One row of the ledger.
 
     `key` is unique and derived from the content's identity, so that the same fact can never
@@ -45,12 +47,14 @@ class Fact:
     not_before_ms: int | None = None
     body: str = ""
     replaces: str | None = None
-    recorded_ms: int | None = None  # set by the ledger
+    recorded_ms: int | None = None  # set by the ledger; only an import says itself when it was recorded
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenCoverage:
-    """A GPU's coverage that has not ended yet: `[from_ms, to_ms)` and growing."""
+class OpenCoverage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A GPU's coverage that has not ended yet: `[from_ms, to_ms)` and growing.
+
+    Empty (`from_ms == to_ms`) when all of it is in rows already: it says only how far that is.
+    """
 
     gpu: str
     from_ms: int
@@ -60,8 +64,7 @@ class OpenCoverage:
     not_before_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """How far the ledger has come with one run: the only mutable thing in it.
 
     Every fact of the run up to and including `seq` is committed; `open` is the coverage that
@@ -77,3 +80,11 @@ class Progress:
     to_ms: int  # end of the run's coverage, or the instant of its last event
     ended: bool = False
     open: tuple[OpenCoverage, ...] = ()
+
+
+Kept = TypeVar("Kept", Fact, OpenCoverage, Progress)
+
+
+def changed(kept: Kept, **changes: object) -> Kept:
+    """Return the same with other values in the fields named."""
+    return msgspec.structs.replace(kept, **changes)

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import itemgetter
+from typing import Any
 
 from service.core.contract import Contract, Tenant
 from service.core.contract.places import names, racks_of
@@ -17,6 +18,7 @@ from service.core.facts import Fact, FactKind, OpenCoverage, Progress
 from service.core.health import Health, State
 from service.core.heard import Heard, asserted, standing
 from service.core.model import Place, Span
+from service.core.open_notes import opened
 from service.core.timeline import (
     Boot,
     Evidence,
@@ -56,6 +58,7 @@ class History:
     def __init__(self) -> None:
         """Begin with nothing: every place is unknown at every time."""
         self._evidence: dict[str, dict[str, list[Evidence]]] = defaultdict(lambda: defaultdict(list))
+        self._seen_by: dict[str, set[str]] = defaultdict(set)  # GPUs of which a node gave closed evidence
         self._open: dict[tuple[str, str], tuple[OpenCoverage, ...]] = {}
         self._open_by_gpu: dict[str, dict[tuple[str, str], OpenCoverage]] = defaultdict(dict)
         self._boots: dict[str, set[Boot]] = defaultdict(set)
@@ -71,6 +74,7 @@ class History:
         if fact.kind is FactKind.COVERAGE and fact.to_ms is not None:
             seen = Evidence(fact.from_ms, fact.to_ms, fact.health, fact.cause)
             self._evidence[fact.gpu][fact.node].append(seen)
+            self._seen_by[fact.node].add(fact.gpu)
             self._revision[fact.gpu] += 1
         elif fact.kind is FactKind.PLACEMENT:
             place = Place.parse(fact.body)
@@ -81,6 +85,33 @@ class History:
         elif fact.kind is FactKind.OPERATOR:
             self._told[fact.key] = fact
             self._heard = None
+        elif fact.kind is FactKind.OPEN:
+            for progress in opened(fact):
+                self.follow(progress)
+
+    def forget(self, fact: Fact) -> None:
+        """Take back one fact that was learnt: a correction names it."""
+        if fact.kind is FactKind.COVERAGE and fact.to_ms is not None:
+            self._evidence[fact.gpu][fact.node].remove(Evidence(fact.from_ms, fact.to_ms, fact.health, fact.cause))
+            self._revision[fact.gpu] += 1
+        elif fact.kind is FactKind.PLACEMENT:
+            self._at_place[Place.parse(fact.body)][fact.gpu].discard(fact.from_ms)
+            self._of_gpu[fact.gpu].pop(fact.from_ms, None)
+            self._revision[fact.gpu] += 1
+        elif fact.kind is FactKind.EVENT:
+            self._forget_event(fact)
+        elif fact.kind is FactKind.OPERATOR:
+            self._told.pop(fact.key, None)
+            self._heard = None
+
+    def _forget_event(self, fact: Fact) -> None:
+        body = json.loads(fact.body)
+        if body["kind"] == "run_started":
+            self._boots[fact.node].discard(Boot(body["boot"], body["boot_ms"]))
+        elif body["kind"] == "clean_stop":
+            self._stops[fact.node].discard(Stop(fact.from_ms))
+        for gpu in self._gpus_of(fact.node):
+            self._revision[gpu] += 1
 
     def _learn_event(self, fact: Fact) -> None:
         body = json.loads(fact.body)
@@ -92,7 +123,7 @@ class History:
             self._revision[gpu] += 1
 
     def _gpus_of(self, node: str) -> list[str]:
-        return [gpu for gpu, nodes in self._evidence.items() if node in nodes]
+        return list(self._seen_by.get(node, ()))
 
     def follow(self, progress: Progress) -> None:
         """Replace the open coverage of a run."""
@@ -101,7 +132,8 @@ class History:
             self._open_by_gpu[entry.gpu].pop(run, None)
         self._open[run] = progress.open
         for entry in progress.open:
-            self._open_by_gpu[entry.gpu][run] = entry
+            if entry.from_ms < entry.to_ms:
+                self._open_by_gpu[entry.gpu][run] = entry
 
     def gpu_timeline(self, gpu: str, window: Span, *, down_lasts: bool = True) -> Timeline:
         """Return a GPU's timeline; with `down_lasts`, silence right after down counts as down.
@@ -211,6 +243,48 @@ class History:
         """Return every GPU that was ever placed or seen."""
         return tuple(sorted({*self._of_gpu, *self._evidence, *self._open_by_gpu}))
 
+    def state(self) -> dict[str, Any]:
+        """Return what was learnt as plain values, for a checkpoint.
+
+        What is open and what people said is not in it: both are few, and read again.
+        """
+        return {
+            "evidence": {
+                gpu: {node: [_plain(seen) for seen in every] for node, every in nodes.items()}
+                for gpu, nodes in self._evidence.items()
+            },
+            "boots": {node: [(boot.boot, boot.boot_ms) for boot in every] for node, every in self._boots.items()},
+            "stops": {node: [stop.at_ms for stop in every] for node, every in self._stops.items()},
+            "places": {
+                str(place): {gpu: list(instants) for gpu, instants in gpus.items()}
+                for place, gpus in self._at_place.items()
+            },
+        }
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Take up what `state` returned; only for a history that has learnt nothing yet."""
+        for gpu, nodes in state["evidence"].items():
+            for node, every in nodes.items():
+                self._evidence[gpu][node] = [_evidence(*values) for values in every]
+                self._seen_by[node].add(gpu)
+        for node, boots in state["boots"].items():
+            self._boots[node] = {Boot(boot, boot_ms) for boot, boot_ms in boots}
+        for node, stops in state["stops"].items():
+            self._stops[node] = {Stop(at_ms) for at_ms in stops}
+        for text, gpus in state["places"].items():
+            place = Place.parse(text)
+            for gpu, instants in gpus.items():
+                self._at_place[place][gpu] = set(instants)
+                self._of_gpu[gpu].update(dict.fromkeys(instants, place))
+
     def revision(self, gpu: str) -> int:
         """Return a number that changes whenever closed evidence of the GPU changes."""
         return self._revision[gpu]
+
+
+def _evidence(from_ms: int, to_ms: int, word: str | None, cause: str | None) -> Evidence:
+    return Evidence(from_ms, to_ms, Health(word) if word else None, cause)
+
+
+def _plain(seen: Evidence) -> tuple[int, int, str | None, str | None]:
+    return seen.from_ms, seen.to_ms, seen.health.value if seen.health else None, seen.cause

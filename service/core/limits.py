@@ -118,6 +118,15 @@ NAME_LENGTH = 64
 REASON_LENGTH = 200
 PARTITIONS = 64  # fixed for ever: move partitions, never rehash
 
+# Ledger
+LEDGER_LOST_RANGES = 1_024  # places of a damaged file that are gone around; with more the rest is given up
+FINDINGS = 1_000  # of one verification; what is beyond says nothing new
+SEAL_FILE_BYTES = 1024 * 1024  # a seal names at most 66 partitions
+CHECKPOINT_SECONDS = 3_600.0
+KEY_LENGTH = 512  # of a fact: a node, a run and a GPU fit twice
+OPERATOR_BODY_BYTES = 64 * 1024  # what one person says at once
+DEAD_RUN_MS = DAY_MS  # a run that is silent for so long while another speaks for its node will hardly come back
+
 # Contract files
 CONTRACT_BYTES = 4 * 1024 * 1024
 CONTRACT_PLACES = 1_000_000

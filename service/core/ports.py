@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:  # an agent's collector process takes the clock from here, and has no use for the wire's 4 MiB
+    from service.core.cut import Cut
     from service.core.facts import Fact, Progress
+    from service.core.scanned import Scan
+    from service.core.seal import Seal
     from service.core.wire import Batch, Receipt
 
 
@@ -102,6 +105,9 @@ class Ledger(Protocol):
     def commit(self, facts: Sequence[Fact], progress: Sequence[Progress], recorded_ms: int) -> None:
         """Append facts and replace the progress of their runs, in one transaction.
 
+        A fact that bears a recorded time keeps it; within a partition it never goes back, though:
+        a clock that did is overruled.
+
         Raises:
             LedgerError: Nothing was written: disk full, read-only, locked, damaged,
                 or a fact whose key is already there with other content.
@@ -112,8 +118,56 @@ class Ledger(Protocol):
         """Return the progress of every run known."""
         ...
 
-    def facts(self, *, kinds: Sequence[str] = (), since_ms: int | None = None) -> Iterator[Fact]:
-        """Return facts in order of recording; only these kinds, only those ending after `since_ms`."""
+    def facts(
+        self,
+        *,
+        kinds: Sequence[str] = (),
+        since_ms: int | None = None,
+        up_to: Cut | None = None,
+        after: Cut | None = None,
+        replaced: bool = False,
+    ) -> Iterator[Fact]:
+        """Return facts in order of recording.
+
+        Args:
+            kinds: Only these kinds; none means all.
+            since_ms: Only those that end after it.
+            up_to: Only rows within a cut: the same whatever was appended later.
+            after: Only rows beyond a cut.
+            replaced: Also what a correction within `up_to` took back, and notes of what was
+                open that a later note of their partition replaces.
+
+        Raises:
+            LedgerError: The ledger does not have the rows that a cut names, or cannot be read.
+        """
+        ...
+
+    def fact(self, key: str) -> Fact | None:
+        """Return the fact of a key, whether or not it still stands."""
+        ...
+
+    def cut(self, as_of_ms: int | None = None) -> Cut:
+        """Return the rows recorded up to and including an instant, or all."""
+        ...
+
+    def seals(self) -> tuple[Seal, ...]:
+        """Return every seal, in order."""
+        ...
+
+    def add_seal(self, seal: Seal) -> None:
+        """Keep a seal; the same again is no news.
+
+        Raises:
+            LedgerError: Another seal of that day is there, or it could not be written.
+        """
+        ...
+
+    def order(self, after: Cut, up_to: Cut) -> str:
+        """Return `core.seal.order_of` the rows beyond one cut and within another."""
+        ...
+
+    def scan(self, cuts: Sequence[Cut] = ()) -> Scan:
+        """Recompute every chain, and of these cuts, each within the next, their tips and orders."""
         ...
 
     def close(self) -> None:

@@ -10,9 +10,12 @@ from typing import Annotated, Literal
 import msgspec
 
 from service.core import limits
+from service.core.errors import WireError
 from service.core.events import Cause, Text, TimeMs
 from service.core.facts import Fact, FactKind
 from service.core.health import Health
+
+OPERATOR_PARTITION = limits.PARTITIONS  # what people say, and what was decided, statements among it
 
 Person = Annotated[str, msgspec.Meta(min_length=1, max_length=limits.NAME_LENGTH)]
 Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,79}\Z")]
@@ -134,3 +137,37 @@ def said_of(fact: Fact) -> Said:
     """
     said: Said = _DECODER.decode(fact.body)
     return said
+
+
+class Telling(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a person says as it travels to the ledger's owner.
+
+    Without `from_ms` the valid time is that of the fact that it is about: the claim of a
+    decision, the fact of a correction.
+    """
+
+    v: Literal[1] = 1
+    said: Said
+    from_ms: TimeMs | None = None
+    to_ms: TimeMs | None = None
+    replaces: Annotated[str, msgspec.Meta(min_length=1, max_length=limits.KEY_LENGTH)] | None = None
+
+
+_TELLING = msgspec.json.Decoder(Telling)
+
+
+def encode_telling(telling: Telling) -> bytes:
+    """Return what a person says as bytes."""
+    return _ENCODER.encode(telling)
+
+
+def decode_telling(data: bytes) -> Telling:
+    """Return what a person says, every field checked.
+
+    Raises:
+        WireError: If it is misspelt; the text names the field and what is allowed.
+    """
+    try:
+        return _TELLING.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise WireError("malformed", str(error)) from error

@@ -7,15 +7,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import event
 
 from service.core.errors import LedgerError
-from service.core.facts import Fact, FactKind, OpenCoverage, Progress
+from service.core.facts import Fact, FactKind, OpenCoverage, Progress, changed
 from service.core.health import Health
+from service.core.open_notes import note
+from service.core.seal import order_of, seal
 from service.ledger.schema import FACT
 from service.ledger.store import SqlLedger
 
@@ -38,7 +39,7 @@ def fact(number: int, **changes: object) -> Fact:
         not_before_ms=number,
         body="ü",
     )
-    return replace(made, **changes)  # type: ignore[arg-type]
+    return changed(made, **changes)
 
 
 def progress(seq: int) -> Progress:
@@ -263,9 +264,9 @@ def test_two_contents_of_one_key_in_one_commit_are_an_error(make: Callable[[], S
 def test_progress_is_kept_by_run_and_replaced_whole(make: Callable[[], SqlLedger]) -> None:
     """The newest progress of each run counts, with its open coverage and its end."""
     ledger = make()
-    other = replace(progress(3), run="other")
+    other = changed(progress(3), run="other")
     ledger.commit([], [progress(1), other], 1)
-    ended = replace(progress(5), ended=True, open=())
+    ended = changed(progress(5), ended=True, open=())
     ledger.commit([], [ended], 2)
 
     assert sorted(ledger.progress(), key=lambda entry: entry.run) == [other, ended]
@@ -304,3 +305,168 @@ def test_a_flipped_value_in_any_column_is_found(tmp_path: Path, column: str) -> 
 
     assert broken is not None
     assert broken == (2, 3)
+
+
+def test_two_reads_of_one_cut_are_the_same_whatever_was_appended(make: Callable[[], SqlLedger]) -> None:
+    """A cut names exactly which rows count; later rows, corrections among them, do not change what it reads."""
+    ledger = make()
+    ledger.commit([fact(1), fact(2), fact(3)], [], 100)
+    cut = ledger.cut()
+    before = list(ledger.facts(up_to=cut))
+    ledger.commit([fact(4), fact(5), correction("coverage/2")], [], 200)
+
+    assert [one.seq for one in before] == [1, 2, 3]
+    assert list(ledger.facts(up_to=cut)) == before
+    assert [one.key for one in ledger.facts(after=cut)] == ["coverage/4", "coverage/5", "said/correction/coverage/2"]
+    assert list(ledger.facts(up_to={})) == []
+
+
+def test_a_cut_as_of_an_instant_is_what_was_recorded_by_then(make: Callable[[], SqlLedger]) -> None:
+    """As-of counts recorded time, inclusive; a partition that had nothing yet is not in the cut."""
+    ledger = make()
+    for number in range(1, 30):
+        ledger.commit([fact(number)], [], number * 100)
+
+    for at_ms in (0, 99, 100, 101, 1_250, 2_900, 9_999):
+        seen = [one.seq for one in ledger.facts(up_to=ledger.cut(at_ms))]
+        assert seen == [number for number in range(1, 30) if number * 100 <= at_ms]
+
+
+def test_recorded_time_never_goes_back_within_a_partition(make: Callable[[], SqlLedger]) -> None:
+    """A clock that was set back is overruled, so that as-of cuts stay cuts."""
+    ledger = make()
+    ledger.commit([fact(1, partition=1)], [], 500)
+    ledger.commit([fact(2, partition=1), fact(3, partition=2)], [], 400)
+
+    assert [(one.seq, one.recorded_ms) for one in ledger.facts()] == [(1, 500), (2, 500), (3, 400)]
+
+
+def test_a_cut_of_other_rows_is_refused(make: Callable[[], SqlLedger]) -> None:
+    """Rows that the ledger does not have, or has otherwise, are an error and never read as if they were the cut's."""
+    ledger = make()
+    ledger.commit([fact(1, partition=1)], [], 1)
+    (tip,) = ledger.cut().values()
+    for cut in ({1: (2, tip[1])}, {1: (1, "0" * 64)}, {7: (1, tip[1])}):
+        with pytest.raises(LedgerError, match="a cut names row"):
+            list(ledger.facts(up_to=cut))
+        with pytest.raises(LedgerError, match="a cut names row"):
+            list(ledger.facts(after=cut))
+
+
+def correction(key: str) -> Fact:
+    """Return the correction of a fact."""
+    kind = FactKind.OPERATOR
+    return Fact(kind=kind, key=f"said/correction/{key}", partition=64, from_ms=0, body="{}", replaces=key)
+
+
+def test_a_corrected_fact_does_not_count_and_is_not_lost(make: Callable[[], SqlLedger]) -> None:
+    """A correction takes a fact back from its recording on; a correction of the correction gives it back."""
+    ledger = make()
+    ledger.commit([fact(1), fact(2)], [], 100)
+    ledger.commit([correction("coverage/1")], [], 200)
+    ledger.commit([correction("said/correction/coverage/1")], [], 300)
+
+    def standing(at_ms: int) -> list[str]:
+        return [one.key for one in ledger.facts(kinds=["coverage"], up_to=ledger.cut(at_ms))]
+
+    assert standing(100) == ["coverage/1", "coverage/2"]
+    assert standing(200) == ["coverage/2"]
+    assert standing(300) == ["coverage/1", "coverage/2"]
+    assert [one.key for one in ledger.facts(kinds=["coverage"], replaced=True)] == ["coverage/1", "coverage/2"]
+    assert ledger.fact("coverage/1") == fact(1, recorded_ms=100)
+    assert ledger.fact("coverage/9") is None
+
+
+def test_of_notes_only_the_newest_of_each_partition_within_the_cut_counts(make: Callable[[], SqlLedger]) -> None:
+    """A note of what was open is complete: reading a year of them costs one a partition."""
+    ledger = make()
+    for at_ms in (10, 20, 30):
+        ledger.commit([note(p, [progress(at_ms)], at_ms) for p in (1, 2)], [], at_ms)
+
+    assert [one.key for one in ledger.facts()] == ["open/1/30", "open/2/30"]
+    assert [one.key for one in ledger.facts(up_to=ledger.cut(25))] == ["open/1/20", "open/2/20"]
+    assert len(list(ledger.facts(replaced=True))) == 6
+
+
+def test_seals_come_back_in_order_and_a_day_is_sealed_once(make: Callable[[], SqlLedger]) -> None:
+    """The same seal again is no news; another of the same day is an error."""
+    ledger = make()
+    ledger.commit([fact(1)], [], 1)
+    first = seal("2026-07-01", 5, ledger.cut(), "", None)
+    ledger.commit([fact(2)], [], 2)
+    second = seal("2026-07-02", 6, ledger.cut(), "", first)
+    for one in (first, second, first):
+        ledger.add_seal(one)
+    with pytest.raises(LedgerError, match="sealed already"):
+        ledger.add_seal(seal("2026-07-02", 7, ledger.cut(), "", first))
+
+    assert ledger.seals() == (first, second)
+    assert (first.rows, second.rows) == (1, 1)
+
+
+def test_a_scan_names_tips_and_marks(make: Callable[[], SqlLedger]) -> None:
+    """What fits is counted, and its hashes are those of the cut."""
+    ledger = make()
+    ledger.commit([fact(number) for number in range(1, 10)], [], 1)
+    cut = ledger.cut()
+    found = ledger.scan([ledger.cut(0), cut])
+
+    assert (found.rows, found.broken, found.unreadable, found.damage) == (9, (), (), ())
+    assert found.tips == cut
+    assert found.marks == {(partition, row): digest for partition, (row, digest) in cut.items()}
+    assert found.orders == (order_of([]), ledger.order({}, cut)) == (order_of([]), order_of([1, 2, 0] * 3))
+
+
+def test_a_writer_that_got_past_the_lock_commits_nothing(tmp_path: Path) -> None:
+    """Two writers of one partition, as on a disk that two hosts share: the second is refused, and says why."""
+    url, lock = f"sqlite:///{tmp_path / 'l.db'}", tmp_path / "l.db.lock"
+    first = SqlLedger(url)
+    lock.unlink()  # another host has another lock
+    second = SqlLedger(url)
+    first.commit([fact(1, partition=1)], [], 1)
+    with pytest.raises(LedgerError, match="another writer appended to the same partition"):
+        second.commit([fact(2, partition=1)], [progress(2)], 2)
+    broken, seen = first.first_broken(), [one.seq for one in first.facts()]
+    first.close()
+    second.close()
+
+    assert broken is None
+    assert seen == [1]
+
+
+def test_a_ledger_of_the_first_schema_is_taken_along(tmp_path: Path) -> None:
+    """What release 0.1 wrote is read, verified, sealed and appended to; a reader says who must open it first."""
+    path = tmp_path / "l.db"
+    with sqlite3.connect(path) as connection:
+        connection.executescript((Path(__file__).parents[1] / "golden/ledger_0001.sql").read_text())
+    connection.close()
+    with pytest.raises(LedgerError, match="open it once with `threenines serve`"):
+        SqlLedger(f"sqlite:///{path}", read_only=True)
+    ledger = SqlLedger(f"sqlite:///{path}")
+    before = ledger.first_broken()
+    facts, runs = list(ledger.facts()), ledger.progress()
+    ledger.commit([fact(1, partition=18)], [changed(runs[0], seq=7)], 1)
+    ledger.add_seal(seal("2026-07-01", 1, ledger.cut(), "", None))
+    after, rows = ledger.first_broken(), ledger.scan().rows
+    ledger.close()
+
+    assert before is None
+    assert [one.kind.value for one in facts] == ["placement", *["coverage"] * 4, "statement"]
+    assert facts[4].body == "ü"
+    assert runs[0].open[0].to_ms - runs[0].open[0].from_ms == 5_000
+    assert (after, rows) == (None, 7)
+
+
+def test_progress_that_was_changed_in_the_file_is_an_error(tmp_path: Path) -> None:
+    """The one table outside the chain bears a checksum: a flipped bit is told, never folded."""
+    path = tmp_path / "l.db"
+    ledger = SqlLedger(f"sqlite:///{path}")
+    ledger.commit([], [progress(5)], 1)
+    ledger.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE progress SET open = replace(open, '6', '7')")
+    connection.close()
+    ledger = SqlLedger(f"sqlite:///{path}", read_only=True)
+    with pytest.raises(LedgerError, match="is damaged"):
+        ledger.progress()
+    ledger.close()
