@@ -139,7 +139,7 @@ def test_gpus_where_nothing_is_leased_are_unknown(tmp_path: Path) -> None:
     ],
 )
 def test_a_line_that_no_reader_understands_costs_itself_alone(tmp_path: Path, line: str, reason: str) -> None:
-    """Quotes that do not end, endless fields, impossible times: listed with line and reason, before and after is taken."""
+    """Quotes that do not end, endless fields, impossible times: listed with line and reason, the rest is taken."""
     report = run(tmp_path, SqlLedger("sqlite://"), f"GPU-z,r0001,1,up,,{A},{B}\n{line}\n")
 
     assert report.taken == 1
