@@ -43,6 +43,7 @@ class Service:
     grace_ms: int = limits.GRACE_MS
     sealer: Sealer | None = None
     checkpoints: Checkpoints = field(default_factory=NoCheckpoints)
+    restored: bool = False  # the ledger was put back from a backup
     recorder: Recorder = field(init=False)
     projection: Projection = field(init=False)
     _folded: Folded = field(init=False)  # what recorder and projection share, and a checkpoint keeps
@@ -56,6 +57,8 @@ class Service:
         """Continue where the ledger ends."""
         self._folded = folded(self.ledger, self.checkpoints)
         self.recorder = Recorder(self.ledger, self.clock, self.contract.site, self._folded.placed)
+        if self.restored:
+            self.recorder.expect_losses()
         self.projection = Projection(self.contract, grace_ms=self.grace_ms)
         self.projection.restore(self.ledger, self._folded.history)
         self._seal = next(reversed(self.ledger.seals()), None)

@@ -61,6 +61,7 @@ class Recorder:
         self.outcomes: Counter[str] = Counter()  # facts by outcome
         self.refused: Counter[str] = Counter()  # refused facts and batches by reason
         self.live_runs: dict[str, str] = {}  # newest run of each node
+        self._restored: dict[RunKey, Counter[int]] = {}  # runs of a restored ledger: first numbers offered, how often
         self._restore()
 
     def _restore(self) -> None:
@@ -79,6 +80,14 @@ class Recorder:
     def _read_placed(self) -> dict[Place, str]:
         placements = self._ledger.facts(kinds=[FactKind.PLACEMENT.value])
         return {Place.parse(fact.body): fact.gpu for fact in placements}
+
+    def expect_losses(self) -> None:
+        """Go on from a backup: what receipts covered since is lost, and agents no longer have it.
+
+        A run known by now that offers the same later number again and again has nothing before
+        it: the numbers between are written off, and their time stays unknown.
+        """
+        self._restored = {key: Counter() for key in self._progress}
 
     def record(self, deliveries: Iterable[Delivery]) -> tuple[Recorded, list[tuple[Delivery, Receipt | None]]]:
         """Book deliveries in one transaction; return what was added and the answer to each.
@@ -154,6 +163,8 @@ class Recorder:
         if key not in self._intake and not self._admit(key):
             return None
         intake = self._intake[key]
+        if key in self._restored:
+            self._write_off_lost(key, batch.first_seq, turn)
         for number, raw in enumerate(batch.facts, start=batch.first_seq):
             item = self._decode(raw, batch.node, batch.run, number)
             verdict = intake.offer(number, item)
@@ -162,6 +173,22 @@ class Recorder:
                 for seq, due in intake.release():
                     self._book(key, seq, due, turn)
         return key
+
+    def _write_off_lost(self, key: RunKey, first_seq: int, turn: _Turn) -> None:
+        seq, offers = self._intake[key].seq, self._restored[key]
+        if first_seq <= seq + 1:
+            del self._restored[key]  # the agent still has what follows: nothing is lost
+            return
+        offers[first_seq] += 1
+        least = min(offers)
+        if offers[least] < limits.RESTORED_OFFERS:
+            return
+        del self._restored[key]
+        error = WireError("lost_with_ledger", f"numbers {seq + 1} to {least - 1}: recorded after the backup")
+        self._intake[key].write_off(least - 1)
+        self._refuse(key, least - 1, error, self._progress.get(key), turn)
+        for number, due in self._intake[key].release():
+            self._book(key, number, due, turn)
 
     def _admit(self, key: RunKey) -> bool:
         node, run = key

@@ -18,8 +18,9 @@ def backup(
     """Copy a ledger, of one instant, and verify the copy's chain; exit status 1 when that is broken.
 
     To restore: stop the service, move the damaged file and its -wal and -shm away, copy the
-    backup to the ledger's place, start the service. Agents send again what no receipt covered;
-    what receipts covered comes from the backup, and what was recorded after it is unknown.
+    backup to the ledger's place, start the service once with --restored. Agents send again what
+    no receipt covered; what receipts covered comes from the backup, and what was recorded after
+    it stays unknown.
 
     Example: threenines backup --ledger sqlite:///threenines.db --to /mnt/backup/2026-07-01.db
     """

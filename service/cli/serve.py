@@ -20,6 +20,7 @@ def serve(
     tls_key: Annotated[Path | None, typer.Option(help="TLS key.")] = None,
     seals: Annotated[Path | None, typer.Option(help="Directory to export the daily seals to.")] = None,
     seal_key: Annotated[Path | None, typer.Option(help="Ed25519 private key (PEM) that signs the seals.")] = None,
+    restored: Annotated[bool, typer.Option(help="The ledger was put back from a backup; say so once.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v")] = False,
 ) -> None:
     """Take facts from agents, keep the ledger, publish /metrics.
@@ -49,6 +50,7 @@ def serve(
         clock=clock,
         sealer=sealer(book, clock, seals, seal_key),
         checkpoints=checkpoints_of(ledger),
+        restored=restored,
     )
     api = create_api(inbox, Views(metrics=service.metrics, ready=service.ready, tell=service.tell), known)
     stop = threading.Event()

@@ -27,7 +27,7 @@ def verify(
 
     Without --seals the ledger's own seals are used: they show accidents, not a landlord who
     rewrote the ledger and sealed it anew. A damaged ledger: stop the service, keep the file,
-    put a backup of it (`threenines backup`) in its place, start the service; agents send again
+    put a backup of it (`threenines backup`) in its place, `serve --restored`; agents send again
     what they still keep. `verify` the backup against the same seals: it names what is missing.
 
     Example: threenines verify --ledger sqlite:///threenines.db --seals /mnt/notary --public-key seal.pub

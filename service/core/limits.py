@@ -122,6 +122,7 @@ PARTITIONS = 64  # fixed for ever: move partitions, never rehash
 LEDGER_LOST_RANGES = 1_024  # places of a damaged file that are gone around; with more the rest is given up
 FINDINGS = 1_000  # of one verification; what is beyond says nothing new
 SEAL_FILE_BYTES = 1024 * 1024  # a seal names at most 66 partitions
+RESTORED_OFFERS = 3  # so often an agent offers its oldest number before a restored ledger believes it is the oldest
 CHECKPOINT_SECONDS = 3_600.0
 KEY_LENGTH = 512  # of a fact: a node, a run and a GPU fit twice
 OPERATOR_BODY_BYTES = 64 * 1024  # what one person says at once

@@ -134,8 +134,10 @@ def test_errors_name_place_and_mend() -> None:
 
 def test_every_command_has_help_with_an_example() -> None:
     """`--help` of each command shows how it is typed."""
-    for command in ("demo", "agent", "serve", "scan", "doctor", "check", "import", "statement"):
-        done = call(command, "--help")
+    commands = ("demo", "agent", "serve", "scan", "doctor", "check", "import", "statement", "verify", "backup", "fact")
+    facts = ("lease", "accept", "swap", "claim", "approve", "refuse", "stop", "mark", "assert", "correct", "list")
+    for command in (*commands, *(f"fact {one}" for one in facts)):
+        done = call(*command.split(), "--help")
 
         assert done.returncode == 0
         assert f"threenines {command}" in done.stdout

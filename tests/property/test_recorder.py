@@ -1,5 +1,6 @@
 """Exactly once: whatever the bus does to batches, the ledger holds what was told, each thing once."""
 
+import json
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -331,3 +332,27 @@ def test_a_gap_in_the_speaking_run_itself_is_booked_once() -> None:
     _recorder(ledger).record([_batch([_look(3, 11, 12, "a")])])
 
     assert {entry.seq for entry in ledger.progress()} == {7}
+
+
+def test_a_ledger_put_back_from_a_backup_goes_on_with_what_agents_still_have() -> None:
+    """What receipts covered after the backup is written off and named; later numbers are booked, none of them twice."""
+    messages = story(random.Random(11), "run", 20)
+    ledger = SqlLedger("sqlite://")
+    _recorder(ledger).record([_batch(messages[:5])])
+    recorder, patient = _recorder(ledger), _recorder(SqlLedger("sqlite://"))
+    recorder.expect_losses()
+    patient.record([_batch(messages[:5])])
+    reached = []
+    for _ in range(limits.RESTORED_OFFERS):
+        for first in (12, 16):  # numbers 6 to 12 went with the ledger
+            _, answers = recorder.record([_batch(messages[first : first + 4])])
+            patient.record([_batch(messages[first : first + 4])])
+            reached.append(answers[0][1].seq if answers[0][1] else None)
+    recorder.record([_batch(messages[16:])])
+    refused = [json.loads(fact.body) for fact in ledger.facts(kinds=[FactKind.REFUSED.value])]
+
+    assert reached == [5, 5, 5, 5, 20, 20]
+    assert recorder.refused == {"lost_with_ledger": 1}
+    assert refused == [{"reason": "lost_with_ledger", "text": "numbers 6 to 12: recorded after the backup"}]
+    assert ledger.progress()[0].seq == messages[-1].seq
+    assert patient._ledger.progress()[0].seq == 5
