@@ -289,7 +289,16 @@ class Oracle:
 
     def answers(self) -> list[Answer]:
         """Return every unit's result; of a weighted pool those of its members."""
-        return [self._answer(name, rack) for name, rack in self._names()]
+        unit, _ = self._level()
+        found = []
+        for name, rack in self._names():
+            leased = {tick: self._leased(name, unit, tick) for tick in range(self.story.begin, self.story.end)}
+            every = frozenset(place for places in leased.values() for place in places)
+            parts = [leased]
+            if self.pooled:  # a member weighs what it has at the time
+                parts = [{t: leased[t] if t in ticks else frozenset() for t in leased} for _, ticks in epochs(leased)]
+            found += [self._answer(name, rack, part, every) for part in parts]
+        return found
 
     def _level(self) -> tuple[str, str]:
         rule, unit = self.objective.up_rule, self.objective.unit
@@ -326,12 +335,9 @@ class Oracle:
             if self._key(place, unit) == name
         )
 
-    def _answer(self, name: str, rack: str) -> Answer:
-        unit, _ = self._level()
+    def _answer(self, name: str, rack: str, leased: dict[int, frozenset[Place]], every: frozenset[Place]) -> Answer:
         story, objective = self.story, self.objective
-        leased = {tick: self._leased(name, unit, tick) for tick in range(story.begin, story.end)}
         held = {tick for tick, places in leased.items() if places}
-        every = frozenset(place for places in leased.values() for place in places)
         accepted = {tick for tick in held if all(tick >= story.accepted.get(place, -1) for place in every)}
         measured = accepted if objective.denominator == "accepted_time" else held
         up = self._count(leased, rack, measured, accepted, as_down=False)
@@ -572,6 +578,7 @@ class Oracle:
             for claim, ticks in self.approved
             for tick in ticks
             if self.exclusions.extent == "window" and tick in measured and leased[tick] <= claim.places
+            if tick not in counted or not counted[tick].kept
         }
         for tick, one in counted.items():
             if tick not in windows:

@@ -62,7 +62,8 @@ def review(
     approved: list[Approved] = []
     refused: list[Refused] = []
     used_ms: dict[str, int] = defaultdict(int)
-    for claim in sorted(claims, key=lambda claim: (claim.span, claim.id)):
+    once = {claim.id: claim for claim in claims}  # the same claim told twice is one
+    for claim in sorted(once.values(), key=lambda claim: (claim.span, claim.id)):
         rule = terms.rule(claim.kind)
         reason = _objection(claim, decisions, terms.review, rule)
         if rule is None or reason is not None:

@@ -133,9 +133,8 @@ class _Evaluation:
         unit, level = self.objective.unit, self.objective.up_rule.level_of(self.objective.unit)
         if self.pooled:
             unit, level = level, "tray" if level == "rack" else "gpu"
-        yield from _merged(
-            units_of(unit, level, self.given, self.terms.topology, self.period, self._windows()), self._racks
-        )
+        found = units_of(unit, level, self.given, self.terms.topology, self.period, self._windows())
+        yield from _merged(_by_weight(found) if self.pooled else found, self._racks)
 
     def _windows(self) -> list[Places]:
         """Return the places of claims that shrink a denominator though nothing was down."""
@@ -293,6 +292,13 @@ def _settled_ratio(bounds: Bounds | None) -> Fraction | None:
 
 def _touches(approved: Approved, places: Sequence[Place]) -> bool:
     return any(place in approved.claim.places for place in places)
+
+
+def _by_weight(units: Iterable[Tested]) -> Iterator[Tested]:
+    """Yield members of a pool by stretches over which they weigh the same."""
+    for unit in units:
+        for epoch in unit.epochs:
+            yield replace(unit, epochs=(epoch,))
 
 
 def _merged(units: Iterable[Tested], cordoned: Mapping[str, tuple[Epoch, ...]]) -> Iterator[Tested]:

@@ -17,7 +17,7 @@ from service.core.sla.incidents import Incident, incidents, joined, long_enough
 from service.core.sla.quantise import counted, free_hours
 from service.core.sla.result import Count, Outage, Why
 from service.core.sla.spans import Spans, intersect, length, subtract, union
-from service.core.sla.steps import Step, Steps, Weight, clip, roll_up, total, worst_of
+from service.core.sla.steps import Step, Steps, Weight, clip, roll_up, total, where, worst_of
 from service.core.sla.units import Epoch, Tested
 
 StepsOf = Callable[[Place], Steps]
@@ -98,7 +98,10 @@ def count(unit: Tested, run: Run, touching: Touching) -> Count:
     passed = [(one, part) for one, part in whole if _passes(one, run.objective)]
     cut = [clip(one.steps, part) for one, part in passed]
     excluded = _excluded(cut, run)
-    windows = intersect(touching.windows, measured) if run.window_claims else ()
+    windows: Spans = ()
+    if run.window_claims:  # E and D are disjoint: where down time counts, the claim did not hold
+        still = union(span for part in cut for span in where(part, lambda step: step.kept))
+        windows = subtract(intersect(touching.windows, measured), still)
     shrink = length(windows) + _beyond(cut, windows)
     down = counted(cut, run.objective.measure, run.period, countable)
     steps = tuple(sorted((step for part in cut for step in part), key=lambda step: step.from_ms))

@@ -207,7 +207,7 @@ def _epochs(site: _Site, rack: str, slots: Sequence[Slot], members: Level) -> tu
     edges = sorted({edge for span, inside in parts if inside for edge in (span.from_ms, span.to_ms)})
     found: list[tuple[Span, tuple[Slot, ...]]] = []
     for from_ms, to_ms in itertools.pairwise(edges):
-        inside = tuple(sorted(slot for span, held in parts if span.from_ms <= from_ms < span.to_ms for slot in held))
+        inside = tuple(sorted({slot for span, held in parts if span.from_ms <= from_ms < span.to_ms for slot in held}))
         if found and found[-1][1] == inside and found[-1][0].to_ms == from_ms:
             found[-1] = (Span(found[-1][0].from_ms, to_ms), inside)
         elif inside:
