@@ -9,7 +9,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from operator import itemgetter
+from operator import attrgetter
 from typing import Any
 
 from service.core.contract import Contract, Tenant
@@ -197,25 +197,21 @@ class History:
         ]
 
     def exceptions(
-        self, places: Iterable[Place], window: Span, sure_to_ms: int, *, down_lasts: bool = True
+        self, places: Iterable[Place], asked: Span, window: Span, *, down_lasts: bool = True
     ) -> dict[Place, Timeline]:
-        """Return the timelines of those places that were not up throughout.
-
-        Silence after `sure_to_ms` alone makes no place an exception: nothing is known yet of what
-        comes then.
+        """Return the timelines of those places that were not up throughout the time that is asked for.
 
         Args:
             places: Each once.
-            window: What the timelines span.
-            sure_to_ms: End of the time that is asked for; the window may reach beyond.
+            asked: What decides whether a place is an exception.
+            window: What the timelines span: more on either side shows outages whole.
             down_lasts: Silence right after down counts as down.
         """
-        needed = Span(window.from_ms, sure_to_ms)
         racks = {rack for said, _ in asserted(self.heard()) for text in said.places for rack in racks_of(text)}
         return {
             place: self.timeline(place, window, down_lasts=down_lasts)
             for place in places
-            if place.rack in racks or not self._spotless(place, needed)
+            if place.rack in racks or not self._spotless(place, asked)
         }
 
     def _spotless(self, place: Place, window: Span) -> bool:
@@ -226,18 +222,10 @@ class History:
         ((gpu, instants),) = sat.items()
         if min(instants) > window.from_ms or len(set(self._of_gpu[gpu].values())) != 1:
             return False
-        closed, still = self._evidence.get(gpu, {}), self._open_by_gpu.get(gpu, {})
-        seen = [(one.from_ms, one.to_ms, one.health) for pieces in closed.values() for one in pieces]
-        seen += [(one.from_ms, one.to_ms, one.health) for one in still.values()]
-        seen.sort(key=itemgetter(0))
-        cursor = window.from_ms
-        for from_ms, to_ms, health in seen:
-            if to_ms <= window.from_ms or from_ms >= window.to_ms:
-                continue
-            if health is not Health.UP or from_ms > cursor:
-                return False
-            cursor = max(cursor, to_ms)
-        return cursor >= window.to_ms
+        seen: list[Evidence | OpenCoverage] = list(self._open_by_gpu.get(gpu, {}).values())
+        for pieces in self._evidence.get(gpu, {}).values():
+            seen += pieces
+        return _covered(seen, window)
 
     def gpus(self) -> tuple[str, ...]:
         """Return every GPU that was ever placed or seen."""
@@ -288,3 +276,15 @@ def _evidence(from_ms: int, to_ms: int, word: str | None, cause: str | None) -> 
 
 def _plain(seen: Evidence) -> tuple[int, int, str | None, str | None]:
     return seen.from_ms, seen.to_ms, seen.health.value if seen.health else None, seen.cause
+
+
+def _covered(seen: list[Evidence | OpenCoverage], window: Span) -> bool:
+    """Return whether evidence of up, and of nothing else, covers a window without a hole."""
+    cursor = window.from_ms
+    for one in sorted(seen, key=attrgetter("from_ms")) if len(seen) > 1 else seen:
+        if one.to_ms <= window.from_ms or one.from_ms >= window.to_ms:
+            continue
+        if one.health is not Health.UP or one.from_ms > cursor:
+            return False
+        cursor = max(cursor, one.to_ms)
+    return cursor >= window.to_ms

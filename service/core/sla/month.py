@@ -21,7 +21,7 @@ from service.core.sla.reading import given_of
 from service.core.sla.result import Result
 from service.core.sla.rolling import period_of, settle
 
-LOOK_BACK_MS = 35 * limits.DAY_MS  # for rules that ask when an outage began
+LOOK_BACK_MS = 35 * limits.DAY_MS  # how far back an outage is followed to its beginning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,11 +75,10 @@ def given_for(
     """Return everything that an objective's evaluation over a period needs of a history."""
     before_ms, after_ms = reach_ms(objective)
     end_ms = period.to_ms + after_ms if up_to_ms is None else min(period.to_ms + after_ms, up_to_ms)
-    window = Span(period.from_ms - before_ms, max(end_ms, period.to_ms))
+    asked = Span(period.from_ms - before_ms, period.to_ms)
+    window = Span(asked.from_ms - LOOK_BACK_MS, max(end_ms, period.to_ms))
     bare = given_of(contract, tenant, history.heard(), {})
-    timelines = history.exceptions(
-        _places(bare, period), window, period.to_ms, down_lasts=objective.gap_after_down == "down"
-    )
+    timelines = history.exceptions(_places(bare, period), asked, window, down_lasts=objective.gap_after_down == "down")
     return given_of(contract, tenant, history.heard(), timelines)
 
 
