@@ -23,7 +23,7 @@ from service.core.ports import Ledger
 from service.core.sla.burn import Edge, budget_ms, burn_rate, forecast_ms, next_edge, time_to_breach_ms
 from service.core.sla.evaluate import Terms, evaluate
 from service.core.sla.given import Given
-from service.core.sla.month import given_for, terms_of
+from service.core.sla.month import Known, terms_of
 from service.core.sla.result import Result
 from service.core.sla.rolling import period_of, settle
 from service.core.sla.steps import Weight
@@ -172,7 +172,8 @@ class Projection:
                 state = self._history.timeline(piece.place, piece.span)[-1].state
                 tenant_gpus[tenant.id, state] += 1
                 rack_gpus[piece.place.rack, state] += 1
-            objectives += [self._objective(tenant, objective, month, frontier_ms) for objective in tenant.objectives]
+            lookup = Known(self._history)
+            objectives += [self._objective(tenant, one, lookup, month, frontier_ms) for one in tenant.objectives]
         return Snapshot(
             at_ms=now_ms,
             frontier_ms=frontier_ms,
@@ -186,13 +187,14 @@ class Projection:
             reclassified_ms=dict(self._moved_ms),
         )
 
-    def _objective(self, tenant: Tenant, objective: Objective, month: str, frontier_ms: int) -> ObjectiveView:
+    def _objective(
+        self, tenant: Tenant, objective: Objective, lookup: Known, month: str, frontier_ms: int
+    ) -> ObjectiveView:
         whole = period_of(objective, month, self._contract.zone_info)
         to_date = Span(whole.from_ms, max(min(frontier_ms, whole.to_ms), whole.from_ms + 1))
         oldest_ms = min(to_date.from_ms, frontier_ms - max(BURN_WINDOWS_MS.values()))
-        known = given_for(
-            self._contract, tenant, self._history, objective, Span(oldest_ms, to_date.to_ms), up_to_ms=to_date.to_ms
-        )
+        reach = Span(oldest_ms, to_date.to_ms)
+        known = lookup.given(self._contract, tenant, objective, reach, up_to_ms=to_date.to_ms)
         terms = terms_of(self._contract, tenant)
         result = settle(objective, terms, known, to_date)
         recent = {

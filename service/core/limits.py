@@ -133,6 +133,7 @@ CONTRACT_BYTES = 4 * 1024 * 1024
 CONTRACT_PLACES = 1_000_000
 CONTRACT_DURATION_MS = 10 * 366 * DAY_MS  # no rule of a contract is meant to last longer
 CONTRACT_VERSIONS = 256
+EXACT_KEPT = 512  # decimals of contracts whose fractions are kept: targets, tier edges, weights
 FORMULA_LINES = 200  # of one credit, shown at once; each unit keeps its own
 CLAIM_DAYS = 3_660  # daily hours of a longer claim are not listed
 

@@ -248,7 +248,6 @@ def test_a_yearly_cap_knows_the_months_before() -> None:
 
 
 def test_an_up_rule_that_no_unit_can_meet_is_an_error() -> None:
-    """Sixteen of the four trays that are leased can never be up: refused, not computed."""
-    terms = contract({"unit": "rack", "up_rule": {"kind": "k_of_n", "n": 18, "k": 16}})
-    with pytest.raises(ValueError, match="can never be up"):
-        april(terms, history((OUTAGE, OUTAGE + MINUTE)))
+    """Sixteen of the one tray that is leased can never be up: refused when the contract is read."""
+    with pytest.raises(ValueError, match="k 16 of 1 leased trays of r1 can never be up"):
+        contract({"unit": "rack", "up_rule": {"kind": "k_of_n", "n": 18, "k": 16}})

@@ -13,6 +13,7 @@ from service.core.contract.objective import Objective
 from service.core.contract.obligations import Chronic, Delivery, Repair
 from service.core.contract.parties import Fee, Item, Lease, Reporting, Term
 from service.core.contract.places import Places, Slot, Topology
+from service.core.contract.uprule import SMALL, Level
 from service.core.contract.values import Listed, Model, Name, NotComputed, TimeMs
 from service.core.model import Place, Span
 from service.core.periods import zone_of
@@ -102,7 +103,33 @@ class Contract(Model):
             msg = f"version {self.version} cannot supersede version {self.supersedes}"
             raise ValueError(msg)
         self._check_leases()
+        for tenant in self.tenants:
+            for objective in tenant.objectives:
+                self._check_members(tenant, objective)
         return self
+
+    def _check_members(self, tenant: Tenant, objective: Objective) -> None:
+        """Refuse a threshold that the leased members of a unit can never reach."""
+        rule, unit = objective.up_rule, objective.unit
+        if rule.k is None:
+            return
+        level: Level = "tray" if rule.below_k == "rack_down" and unit in SMALL else rule.level_of(unit)
+        for rack, slots in self._held(tenant).items():
+            groups = {slot[0] for slot in slots} if unit in {"tray", "node"} and level == "gpu" else {0}
+            for group in groups:
+                inside = {slot for slot in slots if group in {0, slot[0]}}
+                members = len(inside) if level == "gpu" else len({slot[0] for slot in inside})
+                if unit not in {"pool", "site"} and rule.k > members:
+                    msg = f"{objective.name}: k {rule.k} of {members} leased {level}s of {rack} can never be up"
+                    raise ValueError(msg)
+
+    def _held(self, tenant: Tenant) -> dict[str, set[Slot]]:
+        held: dict[str, set[Slot]] = defaultdict(set)
+        for lease in tenant.leases:
+            places = self.places(lease)
+            for rack in places.racks:
+                held[rack].update(places.slots(rack))
+        return held
 
     def _check_leases(self) -> None:
         by_rack: dict[str, list[tuple[Span, str, Places]]] = defaultdict(list)

@@ -24,6 +24,9 @@ _RULES: dict[Unit, tuple[tuple[Kind, ...], tuple[Level, ...]]] = {
 }
 
 
+SMALL: tuple[Unit, ...] = ("gpu", "tray", "node")  # units within a rack
+
+
 class SparePolicy(Model):
     """Which spares may serve for a failed part, and how soon a swap counts as if nothing had failed.
 

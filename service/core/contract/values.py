@@ -7,6 +7,7 @@ the engine does not compute is refused with its key: a promise that nobody count
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -66,6 +67,7 @@ def only(*computed: Any) -> Callable[[Any], Any]:  # noqa: ANN401
     return judge
 
 
+@lru_cache(maxsize=limits.EXACT_KEPT)
 def exact(value: Decimal) -> Fraction:
     """Return a decimal as the fraction it spells: 0.999 is 999/1000."""
     return Fraction(value)

@@ -33,6 +33,7 @@ _TAKES: tuple[tuple[str, Requirement], ...] = (
     ("rack:switch_tray", "nvlink_domain"),
     ("network:", "scale_out_net"),
 )
+_ALL_BUT_NET: tuple[Requirement, ...] = ("power", "host", "gpu_healthy", "nvlink_domain")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,9 @@ def _weights(
 
 
 def _required(causes: frozenset[str], requires: tuple[Requirement, ...]) -> bool:
-    return not causes or any(_taken(cause) in requires or cause == "silence:after_down" for cause in causes)
+    if not causes or (len(causes) == 1 and requires == _ALL_BUT_NET and not next(iter(causes)).startswith("network:")):
+        return True  # the common case, without looking anything up
+    return any(_taken(cause) in requires or cause == "silence:after_down" for cause in causes)
 
 
 def _taken(cause: str) -> Requirement:

@@ -63,23 +63,30 @@ def reach_ms(objective: Objective) -> tuple[int, int]:
     return whole + rolling + (LOOK_BACK_MS if looks_back else 0), whole
 
 
-def given_for(
-    contract: Contract,
-    tenant: Tenant,
-    history: History,
-    objective: Objective,
-    period: Span,
-    *,
-    up_to_ms: int | None = None,
-) -> Given:
-    """Return everything that an objective's evaluation over a period needs of a history."""
-    before_ms, after_ms = reach_ms(objective)
-    end_ms = period.to_ms + after_ms if up_to_ms is None else min(period.to_ms + after_ms, up_to_ms)
-    asked = Span(period.from_ms - before_ms, period.to_ms)
-    window = Span(asked.from_ms - LOOK_BACK_MS, max(end_ms, period.to_ms))
-    bare = given_of(contract, tenant, history.heard(), {})
-    timelines = history.exceptions(_places(bare, period), asked, window, down_lasts=objective.gap_after_down == "down")
-    return given_of(contract, tenant, history.heard(), timelines)
+class Known:
+    """What a history gives, looked up once for all objectives that ask for the same."""
+
+    def __init__(self, history: History) -> None:
+        """Begin with nothing looked up; valid until the history learns more."""
+        self._history = history
+        self._given: dict[tuple[int, str, Span, Span, str], Given] = {}
+
+    def given(
+        self, contract: Contract, tenant: Tenant, objective: Objective, period: Span, *, up_to_ms: int | None = None
+    ) -> Given:
+        """Return everything that an objective's evaluation over a period needs."""
+        before_ms, after_ms = reach_ms(objective)
+        end_ms = period.to_ms + after_ms if up_to_ms is None else min(period.to_ms + after_ms, up_to_ms)
+        asked = Span(period.from_ms - before_ms, period.to_ms)
+        window = Span(asked.from_ms - LOOK_BACK_MS, max(end_ms, period.to_ms))
+        key = (contract.version, tenant.id, asked, window, objective.gap_after_down)
+        if key not in self._given:
+            heard = self._history.heard()
+            places = _places(given_of(contract, tenant, heard, {}), period)
+            lasts = objective.gap_after_down == "down"
+            timelines = self._history.exceptions(places, asked, window, down_lasts=lasts)
+            self._given[key] = given_of(contract, tenant, heard, timelines)
+        return self._given[key]
 
 
 def _places(given: Given, period: Span) -> Iterator[Place]:
@@ -112,9 +119,9 @@ def settled_month(
     Raises:
         ValueError: If the month is misspelt, has not begun at `up_to_ms`, or an up-rule cannot hold.
     """
-    return tuple(
-        _settled(agreement, history, one, month, up_to_ms) for one in _due(agreement, tenant_id, month, up_to_ms)
-    )
+    known = Known(history)
+    due = _due(agreement, tenant_id, month, up_to_ms)
+    return tuple(_settled(agreement, history, known, one, month, up_to_ms) for one in due)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +144,10 @@ def _due(agreement: Agreement, tenant_id: str, month: str, up_to_ms: int | None)
                     yield _Due(version, tenant, objective, whole, part)
 
 
-def _settled(agreement: Agreement, history: History, due: _Due, month: str, up_to_ms: int | None) -> Settled:
-    given = given_for(due.contract, due.tenant, history, due.objective, due.part, up_to_ms=up_to_ms)
+def _settled(
+    agreement: Agreement, history: History, known: Known, due: _Due, month: str, up_to_ms: int | None
+) -> Settled:
+    given = known.given(due.contract, due.tenant, due.objective, due.part, up_to_ms=up_to_ms)
     terms = terms_of(due.contract, due.tenant, _year(agreement, history, due, month))
     # What a running month has cost so far is of the fee of the whole month; so is a part between versions.
     cut = due.part.to_ms < due.whole.to_ms and due.part.to_ms != up_to_ms
