@@ -100,9 +100,6 @@ class History:
             self._revision[fact.gpu] += 1
         elif fact.kind is FactKind.EVENT:
             self._forget_event(fact)
-        elif fact.kind is FactKind.OPERATOR:
-            self._told.pop(fact.key, None)
-            self._heard = None
 
     def _forget_event(self, fact: Fact) -> None:
         body = json.loads(fact.body)
