@@ -10,7 +10,7 @@ from sqlalchemy.pool import StaticPool
 
 from service.core.errors import LedgerError
 
-FAILURES = (SQLAlchemyError, UnicodeDecodeError)  # all that a damaged, full or locked file raises; names may be torn
+FAILURES = (SQLAlchemyError, ValueError)  # all that a damaged, full or locked file raises; values may be torn
 
 _BUSY_MS = 5_000
 _CACHE_KIB = 64 * 1024  # keys of many GPUs arrive in no order; their index must not be read again for each
@@ -23,6 +23,7 @@ _ADVICE = (
     ("unable to open", "check that the directory exists and is writable"),
     ("UNIQUE", "another writer appended to the same partition; only one may own a ledger, stop the other"),
     ("codec", "it is damaged; see `threenines verify`, restore a backup, agents resend what they keep"),
+    ("invalid literal", "it is damaged; see `threenines verify`, restore a backup, agents resend what they keep"),
     ("no such table", "it is damaged or no ledger; restore a backup or name another file"),
 )
 
