@@ -23,7 +23,7 @@ from service.core.ports import Ledger
 from service.core.sla.burn import Edge, budget_ms, burn_rate, forecast_ms, next_edge, time_to_breach_ms
 from service.core.sla.evaluate import Terms, evaluate
 from service.core.sla.given import Given
-from service.core.sla.month import Known, terms_of
+from service.core.sla.month import Known, terms_of, within
 from service.core.sla.result import Result
 from service.core.sla.rolling import period_of, settle
 from service.core.sla.steps import Weight
@@ -197,9 +197,9 @@ class Projection:
         known = lookup.given(self._contract, tenant, objective, reach, up_to_ms=to_date.to_ms)
         terms = terms_of(self._contract, tenant)
         result = settle(objective, terms, known, to_date)
+        spans = {name: Span(frontier_ms - length, frontier_ms) for name, length in BURN_WINDOWS_MS.items()}
         recent = {
-            name: evaluate(objective, terms, known, Span(frontier_ms - length, frontier_ms))
-            for name, length in BURN_WINDOWS_MS.items()
+            name: evaluate(objective, terms, within(known, objective, span), span) for name, span in spans.items()
         }
         measured = evaluate(objective, terms, replace(known, timelines={}), whole).denominator_ms
         return _viewed(tenant, objective, result, recent, measured, _Rest(terms, known, frontier_ms, whole))
@@ -221,7 +221,7 @@ class _Rest:
     def down_now(self, objective: Objective) -> Weight:
         """Return the summed weight of what is down: the counted time of the last ms."""
         last = Span(self.frontier_ms - 1, self.frontier_ms)
-        return evaluate(objective, self.terms, self.known, last).down_ms
+        return evaluate(objective, self.terms, within(self.known, objective, last), last).down_ms
 
 
 def _viewed(

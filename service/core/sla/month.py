@@ -5,12 +5,13 @@ the period is cut there, and each part has its own terms, denominator and budget
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 
 from service.core import limits
 from service.core.contract import Agreement, Contract, Objective, Tenant, exact
+from service.core.health import State
 from service.core.history import History
 from service.core.model import Place, Span
 from service.core.periods import following_month
@@ -87,6 +88,18 @@ class Known:
             timelines = self._history.exceptions(places, asked, window, down_lasts=lasts)
             self._given[key] = given_of(contract, tenant, heard, timelines)
         return self._given[key]
+
+
+def within(given: Given, objective: Objective, window: Span) -> Given:
+    """Return what of a longer time a short window needs: places that were up all around it are left out."""
+    before_ms, after_ms = reach_ms(objective)
+    from_ms, to_ms = window.from_ms - before_ms, window.to_ms + after_ms
+    timelines = {
+        place: timeline
+        for place, timeline in given.timelines.items()
+        if any(one.state is not State.UP and one.from_ms < to_ms and one.to_ms > from_ms for one in timeline)
+    }
+    return replace(given, timelines=timelines)
 
 
 def _places(given: Given, period: Span) -> Iterator[Place]:
