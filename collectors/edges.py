@@ -51,13 +51,16 @@ class Policy:
 class Track:
     """What is decided of a GPU and what is pending.
 
-    `decided_ms` is the end of decided coverage; `look` the health that holds there. A pending
-    change began with the reading at `pending_from_ms` and has `streak` equal readings so far.
+    `decided_ms` is the end of decided coverage; `look` is the health that was seen last, at
+    `seen_ms`, and `unseen` what is told instead while nobody can see the GPU. A pending change
+    began with the reading at `pending_from_ms` and has `streak` equal readings so far.
     `fault` is what an event said that only evidence closes; it was raised at `fault_ms`.
     """
 
     decided_ms: int
     look: Look
+    seen_ms: int
+    unseen: Look | None = None
     not_before_ms: int | None = None
     pending: Look | None = None
     pending_from_ms: int = 0
@@ -71,7 +74,7 @@ Step = tuple[Track, tuple[Piece, ...]]
 
 def begin(at_ms: int, look: Look) -> Track:
     """Return the track of a GPU first read at this instant; nothing is covered before it."""
-    return Track(decided_ms=at_ms, look=look)
+    return Track(decided_ms=at_ms, look=look, seen_ms=at_ms)
 
 
 def read(track: Track, at_ms: int, look: Look, policy: Policy) -> Step:
@@ -83,16 +86,27 @@ def read(track: Track, at_ms: int, look: Look, policy: Policy) -> Step:
     if at_ms < track.decided_ms:  # it began before what is decided already: no news
         return track, ()
     look = _with_fault(track, at_ms, look, policy)
-    if look == track.look:
-        return _agrees(track, at_ms)
-    if look.health is track.look.health and track.pending is None:  # same health, another cause
-        kept = Piece(track.decided_ms, at_ms, track.look, track.not_before_ms)
-        moved = replace(track, decided_ms=at_ms, look=look, not_before_ms=None)
-        return moved, (kept,) if at_ms > track.decided_ms else ()
-    if track.pending is not None and _continues(track.pending, look):
-        track = replace(track, pending=look, streak=track.streak + 1)
+    if track.unseen is not None:
+        track, skipped = _skip(track, at_ms, EDGE)
+    elif look.health is not track.look.health and track.pending is not None and not _continues(track.pending, look):
+        track, skipped = _skip(track, at_ms, SUSPECT)  # one that agrees with neither; nobody waits for it
     else:
-        track = replace(track, pending=look, pending_from_ms=at_ms, streak=1)
+        skipped = ()
+    track, pieces = _weigh(track, at_ms, look, policy)
+    return track, skipped + pieces
+
+
+def _skip(track: Track, at_ms: int, look: Look) -> Step:
+    """Decide that the time up to an instant is nobody's."""
+    pieces = (Piece(track.decided_ms, at_ms, look),) if at_ms > track.decided_ms else ()
+    return replace(track, decided_ms=at_ms, unseen=None, pending=None, streak=0), pieces
+
+
+def _weigh(track: Track, at_ms: int, look: Look, policy: Policy) -> Step:
+    if look.health is track.look.health:
+        return _agrees(track, at_ms, look)
+    pending_from_ms = at_ms if track.pending is None else track.pending_from_ms
+    track = replace(track, pending=look, pending_from_ms=pending_from_ms, streak=track.streak + 1)
     needed = policy.confirm_up if look.health is Health.UP else policy.confirm_down
     return _confirm(track, at_ms, look) if track.streak >= needed else (track, ())
 
@@ -125,28 +139,38 @@ def _with_fault(track: Track, at_ms: int, look: Look, policy: Policy) -> Look:
     return look
 
 
-def _agrees(track: Track, at_ms: int) -> Step:
-    pieces: list[Piece] = []
-    if track.pending is not None:  # a suspicion that came to nothing; its time is nobody's
-        if at_ms > track.decided_ms:
-            pieces.append(Piece(track.decided_ms, at_ms, SUSPECT))
-    elif at_ms > track.decided_ms:
-        pieces.append(Piece(track.decided_ms, at_ms, track.look, track.not_before_ms))
-    return replace(track, decided_ms=at_ms, pending=None, streak=0), tuple(pieces)
+def _agrees(track: Track, at_ms: int, look: Look) -> Step:
+    """Extend what holds, perhaps for another cause; a suspicion that came to nothing leaves its time to nobody."""
+    if track.pending is not None:
+        track, pieces = _skip(track, at_ms, SUSPECT)
+    else:
+        pieces = _claimed(track, at_ms)
+    not_before_ms = track.not_before_ms if look == track.look else None
+    return replace(track, decided_ms=at_ms, look=look, seen_ms=at_ms, not_before_ms=not_before_ms), pieces
+
+
+def _claimed(track: Track, at_ms: int) -> tuple[Piece, ...]:
+    """Return the time since the last decision as what holds; what nobody saw is nobody's."""
+    if at_ms <= track.decided_ms:
+        return ()
+    if track.unseen is not None:
+        return (Piece(track.decided_ms, at_ms, EDGE),)
+    return (Piece(track.decided_ms, at_ms, track.look, track.not_before_ms),)
 
 
 def _confirm(track: Track, at_ms: int, look: Look) -> Step:
     edge_ms, start_ms = track.decided_ms, track.pending_from_ms
     pieces = [Piece(edge_ms, start_ms, EDGE)] if start_ms > edge_ms else []
     if at_ms > start_ms:
-        pieces.append(Piece(start_ms, at_ms, look, edge_ms))
+        pieces.append(Piece(start_ms, at_ms, look, track.seen_ms))
     recovered = look.health in {Health.UP, Health.DEGRADED}
     return (
         replace(
             track,
             decided_ms=at_ms,
             look=look,
-            not_before_ms=edge_ms,
+            seen_ms=at_ms,
+            not_before_ms=track.seen_ms,
             pending=None,
             streak=0,
             fault=None if recovered else track.fault,
@@ -160,11 +184,15 @@ def blind(track: Track, at_ms: int, cause: str) -> Step:
 
     A GPU that an event took down stays down: silence is no recovery.
     """
-    look = Look(health_of(cause), cause)
-    if track.fault is not None and track.fault.health is Health.DOWN and track.look.health is Health.DOWN:
-        look = track.look
-    pieces = (Piece(track.decided_ms, at_ms, look),) if at_ms > track.decided_ms else ()
-    return replace(track, decided_ms=max(at_ms, track.decided_ms), pending=None, streak=0), pieces
+    is_held = track.fault is not None and Health.DOWN is track.fault.health is track.look.health
+    unseen = None if is_held else Look(health_of(cause), cause)
+    track, pieces = _skip(track, max(at_ms, track.decided_ms), unseen or track.look)
+    return replace(track, unseen=unseen), pieces
+
+
+def now(track: Track) -> Look:
+    """Return what is known of a GPU now: the health that was seen last, unless nobody can see it."""
+    return track.unseen or track.look
 
 
 def xid(track: Track, at_ms: int, code: int) -> Step:
@@ -186,23 +214,24 @@ def fault(track: Track, at_ms: int, look: Look) -> Step:
         begun = Track(
             decided_ms=track.pending_from_ms,
             look=look,
-            not_before_ms=track.decided_ms,
+            seen_ms=track.pending_from_ms,
+            not_before_ms=track.seen_ms,
             fault=look,
             fault_ms=at_ms,
         )
         return begun, (edge,) if edge.to_ms > edge.from_ms else ()
     at_ms = max(at_ms, track.decided_ms)
-    begun = Track(decided_ms=at_ms, look=look, fault=look, fault_ms=at_ms)
+    begun = Track(decided_ms=at_ms, look=look, seen_ms=at_ms, fault=look, fault_ms=at_ms)
     return begun, _up_to(track, at_ms)
 
 
 def _up_to(track: Track, at_ms: int) -> tuple[Piece, ...]:
     """Return what may be claimed of the time between the last decision and an event."""
-    claimed = [Piece(track.decided_ms, at_ms, track.look, track.not_before_ms)]
-    if track.pending is not None:  # a suspicion of something else: its time is nobody's
-        start_ms = min(track.pending_from_ms, at_ms)
-        claimed = [Piece(track.decided_ms, start_ms, EDGE), Piece(start_ms, at_ms, SUSPECT)]
-    return tuple(piece for piece in claimed if piece.to_ms > piece.from_ms)
+    if track.pending is None:
+        return _claimed(track, at_ms)
+    start_ms = min(track.pending_from_ms, at_ms)  # a suspicion of something else: its time is nobody's
+    skipped = (Piece(track.decided_ms, start_ms, EDGE), Piece(start_ms, at_ms, SUSPECT))
+    return tuple(piece for piece in skipped if piece.to_ms > piece.from_ms)
 
 
 def release(track: Track, causes: frozenset[str]) -> Track:

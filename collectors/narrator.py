@@ -207,8 +207,8 @@ class Narrator:
         self._tell(CleanStop(reason=reason), None, at_ms, mono_ms)
 
     def looks(self) -> dict[str, edges.Look]:
-        """Return the decided health of each GPU, for the node's metrics."""
-        return {gpu: track.look for gpu, track in self._tracks.items()}
+        """Return what is known of each GPU now, for the node's metrics."""
+        return {gpu: edges.now(track) for gpu, track in self._tracks.items()}
 
     def _note_reset(self, reading: Reading, at_ms: int) -> None:
         """A GPU that demanded a reset and answers again had one."""

@@ -16,6 +16,7 @@ from collectors.edges import (
     begin,
     blind,
     fault,
+    now,
     read,
     release,
     xid,
@@ -23,6 +24,7 @@ from collectors.edges import (
 from service.core.health import Health
 
 LOST = Look(Health.DOWN, "gpu:lost")
+HUNG = Look(None, "agent:hung_call")
 POLICY = Policy(confirm_down=2, confirm_up=3, tie_break_ms=10_000)
 
 
@@ -112,11 +114,23 @@ def test_a_suspicion_and_an_xid_are_one_fault_from_the_first_evidence() -> None:
 
 
 def test_a_hanging_gpu_is_unknown_since_its_last_good_reading() -> None:
-    """A call that hangs proves nothing about the GPU: neither up nor down."""
+    """A call that hangs proves nothing about the GPU, neither up nor down, until it is read again."""
     track, pieces = blind(begin(1_000, UP), 3_500, "agent:hung_call")
+    again, more = play(track, [(4_000, UP), (5_000, UP)])
 
-    assert pieces == (Piece(1_000, 3_500, Look(None, "agent:hung_call")),)
-    assert read(track, 4_000, UP, POLICY)[1] == (Piece(3_500, 4_000, UP),)
+    assert pieces == (Piece(1_000, 3_500, HUNG),)
+    assert more == [Piece(3_500, 4_000, EDGE), Piece(4_000, 5_000, UP)]
+    assert (now(track), now(again)) == (HUNG, UP)
+
+
+def test_what_happened_while_nobody_saw_may_have_happened_since_the_last_good_reading() -> None:
+    """A fault that is found after a hang is not before the reading that preceded the hang."""
+    track, _ = blind(begin(1_000, UP), 3_500, "agent:hung_call")
+    _, pieces = play(track, [(4_000, LOST), (5_000, LOST)])
+    _, struck = fault(track, 3_800, DOWN_95)
+
+    assert pieces == [Piece(3_500, 4_000, EDGE), Piece(4_000, 5_000, LOST, 1_000)]
+    assert struck == (Piece(3_500, 3_800, EDGE),)
 
 
 def test_a_reading_that_began_before_what_is_decided_is_no_news() -> None:
@@ -207,3 +221,13 @@ def test_whatever_comes_coverage_touches_and_never_goes_back(row: list[tuple[int
     ends = [0, *(piece.to_ms for piece in pieces)]
     assert all(piece.from_ms == end < piece.to_ms for end, piece in zip(ends, pieces, strict=False))
     assert track.decided_ms == ends[-1] <= at_ms
+
+
+@given(st.lists(looks, min_size=1, max_size=40))
+def test_whatever_a_gpu_answers_its_coverage_never_waits_long(row: list[Look]) -> None:
+    """Readings that never agree are nobody's time: the tray-mates, told together with it, need not wait."""
+    track = begin(0, UP)
+    for number, look in enumerate(row, start=1):
+        track, _ = read(track, number * 1_000, look, POLICY)
+
+        assert number * 1_000 - track.decided_ms < POLICY.confirm_up * 1_000
