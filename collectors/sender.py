@@ -143,6 +143,10 @@ class Sender:
             self._acknowledged[receipt.run] = known
             with self._lock:
                 self._spool.trim(receipt.run, known)
+                kept = self._spool.runs()
+            for run in self._acknowledged.keys() - kept:  # nothing of it is left to be sent
+                del self._acknowledged[run]
+                self._sent.pop(run, None)
 
 
 def _bounded(records: tuple[Record, ...]) -> tuple[Record, ...]:

@@ -257,10 +257,13 @@ class DiskSpool:
             self._lock.close()
 
     def _end_active(self) -> None:
-        if self._active is not None:
-            self.flush()
-            self._active.close()
-            self._active = None
+        if self._active is None:
+            return
+        self.flush()
+        self._active.close()
+        self._active = None
+        if not self._segments[-1].offsets:  # a receipt covers all of it, and its run may never get another
+            self._segments.pop().path.unlink(missing_ok=True)
 
     def _translated(self, error: OSError) -> SpoolError:
         text = f"{self.directory}: {error.strerror}"

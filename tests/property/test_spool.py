@@ -54,6 +54,18 @@ def test_what_was_appended_is_there_after_reopening(tmp_path: Path) -> None:
     spool.close()
 
 
+def test_runs_that_a_receipt_covers_leave_nothing_behind(tmp_path: Path) -> None:
+    """However often a driver is reloaded, files and bytes are those of the live run alone."""
+    spool = DiskSpool(tmp_path)
+    for number in range(20):
+        spool.append(Record(f"run{number:02d}", 1, b"x"), sync=False)
+        spool.trim(f"run{number:02d}", 1)
+
+    assert [path.name for path in tmp_path.glob("*.seg")] == [f"run19.{1:020d}.seg"]
+    assert spool.depth_bytes < 100
+    spool.close()
+
+
 def test_only_what_a_receipt_covers_whole_is_deleted(tmp_path: Path, small_segments: None) -> None:
     """Trimming at a number never loses a record beyond it, and empties what lies under it."""
     fill(tmp_path, 60)
