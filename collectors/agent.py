@@ -1,20 +1,21 @@
 """The agent: device to spool to bus, run by run, through driver reloads and full disks."""
 
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
 
 from collectors.absence import Absence, Opening
-from collectors.catalogue import Quantity
 from collectors.census import Census
-from collectors.clock import Anchor, HostBoot, new_run
+from collectors.clock import Anchor, HostBoot
 from collectors.device import Device, DeviceEvent, Inventory
 from collectors.ear import Ear
-from collectors.keeper import Keeper, gap_of
+from collectors.keeper import Keeper
 from collectors.kernel_log import Overheard
 from collectors.narrator import Narrator, Speaker
+from collectors.newest import newest
+from collectors.runs import AgentSettings, Runs
 from collectors.sender import Sender
 from collectors.settling import Memory, Settled, unseen
 from collectors.shown import Shown
@@ -24,26 +25,11 @@ from collectors.watch import Gone, Heard, Seen, Surveyed, Watch
 from collectors.witnesses import asks_for_a_reading
 from service.core import limits
 from service.core.errors import DriverUnavailable
-from service.core.events import Fact, GpuPlaced, NodeReading
+from service.core.health import state_of
 from service.core.ports import Clock, Publisher
 from service.core.wire import encode
 
 log = structlog.get_logger(__name__)
-READING_MS = 10_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AgentSettings:
-    """Where this agent stands and how it works."""
-
-    site: str
-    rack: str
-    node: str
-    tray: int
-    slot: int
-    version: str = ""
-    interval_ms: int = limits.POLL_INTERVAL_MS
-    heartbeat_ms: int = limits.HEARTBEAT_MS
 
 
 class Agent:
@@ -74,13 +60,11 @@ class Agent:
             kernel_log: Without one, that witness is down.
         """
         self._settings, self._device, self._spool, self._clock = settings, device, spool, clock
-        self._boot = boot
         self._lock = threading.Lock()
         self._sender = Sender(spool, bus, settings.node, self._lock)
         self._keeper = Keeper(spool, self._lock, clock, self._sender.wake)
         disk = spool if isinstance(spool, DiskSpool) else None
         self._memory = Memory(disk.directory / "inventory.json" if disk else None)
-        self._damaged = disk.lost if disk else []
         self._census = Census(counter, clock)
         self._stop = threading.Event()
         self._reading_sent_ms = 0
@@ -90,6 +74,8 @@ class Agent:
         self._brief = 0  # lives of the collector in a row that ended soon
         self.shown = Shown()
         self._ear = Ear(clock, boot.boot, kernel_log, disk.directory if disk else None)
+        damaged = disk.lost if disk else []
+        self._runs = Runs(settings, boot, clock, self._keeper, self._ear.witnesses, damaged)
 
     def stop(self) -> None:
         """Ask the loop to end with a clean stop; safe from a signal handler."""
@@ -162,7 +148,7 @@ class Agent:
             log.warning("driver_unavailable", cause=error.cause, error=str(error))
         narrator = absence.tell(error.cause, str(error))
         self.shown.inventory = self.shown.inventory or narrator.inventory
-        self.shown.health = {gpu: _word(look) for gpu, look in narrator.looks().items()}
+        self._show_told(narrator)
         self._ear.show(self.shown)
 
     def _rest(self, absence: Absence, wait_ms: int) -> None:
@@ -174,7 +160,7 @@ class Agent:
                 absence.wait()
 
     def _begin_unseen(self) -> tuple[Narrator, Anchor]:
-        return self._begin(unseen(self._memory.recall()), ())
+        return self._runs.begin(unseen(self._memory.recall()))
 
     # With a driver
 
@@ -210,12 +196,10 @@ class Agent:
         self.shown.absent = settled.missing
 
     def _note_end(self, began_ms: int, gone: Gone | None) -> None:
-        self.shown.readings, self.shown.surveys = {}, {}  # what was good is not live any more
-        self.shown.overdue = ()
+        self.shown.gone()
         self.shown.reopened += 1
         if gone is None:
             return
-        self.shown.driver_up = False
         lost = gone.cause in {"agent:collector_lost", "driver:hung", "agent:hung_call"}
         self.shown.collector_restarts += lost
         is_brief = self._clock.monotonic_ms() - began_ms < limits.COLLECTOR_RETRY_MAX_MS
@@ -223,7 +207,7 @@ class Agent:
 
     def _one_run(self, settled: Settled, watch: Watch) -> Gone | None:
         """Tell one run; return why the device is gone, or None when the clock jumped or the agent stops."""
-        narrator, anchor = self._begin(settled.inventory, settled.missing)
+        narrator, anchor = self._runs.begin(settled.inventory, settled.missing)
         while not self._stop.is_set():
             gone = self._step(settled, narrator, anchor, watch)
             if gone is not None:
@@ -245,11 +229,11 @@ class Agent:
         gone = gone or self._supervise(settled, narrator, anchor, watch.hanging())
         self._keeper.tell_lost(narrator, anchor.at(now_ms), now_ms)
         narrator.flush(now_ms)
-        self.shown.health = {gpu: _word(look) for gpu, look in narrator.looks().items()}
+        self._show_told(narrator)
         self.shown.gpu_frozen = self._stillness.frozen()
         self._ear.taken(cursor, now_ms)
         self._ear.show(self.shown)
-        self._send_reading(anchor, now_ms)
+        self._send_reading(narrator.speaker, anchor.at(now_ms), now_ms)
         self._keeper.sync(now_ms)
         return gone
 
@@ -337,64 +321,14 @@ class Agent:
                 narrator.blind(gpu.uuid, at_ms, gone.cause)
         narrator.flush(gone.mono_ms, force=True)
 
-    def _begin(self, inventory: Inventory, missing: tuple[GpuPlaced, ...]) -> tuple[Narrator, Anchor]:
-        anchor = Anchor.take(self._clock)
-        narrator = self._narrator(inventory, anchor, missing)
-        narrator.start(anchor.wall_ms, anchor.mono_ms)
-        damaged, self._damaged = self._damaged, []
-        for one in damaged:
-            narrator.tell(gap_of(one), anchor.wall_ms, anchor.mono_ms)
-        return narrator, anchor
-
-    def _narrator(self, inventory: Inventory, anchor: Anchor, missing: tuple[GpuPlaced, ...]) -> Narrator:
-        it = self._settings
-        speaker = Speaker(
-            site=it.site,
-            rack=it.rack,
-            node=it.node,
-            tray=it.tray,
-            slot=it.slot,
-            boot=self._boot.boot,
-            boot_ms=self._boot.boot_ms,
-            run=new_run(anchor.wall_ms),
-            version=it.version,
-        )
-        return Narrator(
-            speaker,
-            inventory,
-            self._write,
-            heartbeat_ms=it.heartbeat_ms,
-            missing=missing,
-            witnesses=self._ear.witnesses,
-        )
-
-    def _write(self, fact: Fact, sync: bool) -> bool:  # noqa: FBT001 -- the narrator's port
-        kept = self._keeper.write(fact, sync)
+    def _show_told(self, narrator: Narrator) -> None:
+        self.shown.health = {gpu: state_of(look.health).value for gpu, look in narrator.looks().items()}
         self.shown.facts, self.shown.lost_facts = self._keeper.kept, self._keeper.lost
-        return kept
 
-    def _send_reading(self, anchor: Anchor, now_ms: int) -> None:
-        if now_ms - self._reading_sent_ms < READING_MS or not self.shown.readings:
+    def _send_reading(self, speaker: Speaker, at_ms: int, now_ms: int) -> None:
+        if now_ms - self._reading_sent_ms < limits.READING_MS:
             return
-        self._reading_sent_ms = now_ms
-        it = self._settings
-        values = {
-            gpu: {key.value: float(value) for key, value in reading.values.items() if isinstance(key, Quantity)}
-            for gpu, reading in self.shown.readings.items()
-        }
-        reading = NodeReading(
-            site=it.site,
-            rack=it.rack,
-            node=it.node,
-            slot=it.slot,
-            boot=self._boot.boot,
-            run="reading",
-            at_ms=anchor.at(now_ms),
-            values=values,
-        )
-        self._sender.offer_reading(encode(reading))
-
-
-def _word(look: object) -> str:
-    health = getattr(look, "health", None)
-    return health.value if health is not None else "unknown"
+        reading = newest(self.shown, speaker, at_ms, now_ms, self._settings.interval_ms)
+        if reading is not None:
+            self._reading_sent_ms = now_ms
+            self._sender.offer_reading(encode(reading))

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from collectors.catalogue import METRICS, Key, Part, Quantity, Round, quantity_of
-from collectors.device import GpuIdentity, Inventory, Reading, Survey
+from collectors.device import GpuIdentity, Inventory
 from collectors.exposition import Family, Sample
+from collectors.shown import Collected
 from service.core.xid import classify
 
 HOSTNAME_LABELS = ("Hostname", "hostname")  # up to 4.8 the one, since 2026 the other
@@ -164,7 +165,6 @@ _XID_TEXT = (
     "Code of the newest XID since the agent's start, 0 for none. A last-value gauge: equal codes in a row and all"
     " but the last of a burst do not show in it; threenines_gpu_xid_events_total counts them."
 )
-Collected = Reading | Survey
 _OF_ROUND = {one: tuple(row for row in ROWS if METRICS[quantity_of(row.key)].round is one) for one in Round}
 
 

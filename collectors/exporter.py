@@ -14,10 +14,9 @@ from functools import partial
 
 from collectors.catalogue import METRICS, Key, Part, Quantity, Round, quantity_of
 from collectors.dcgm_names import DcgmNames
-from collectors.device import Access, FabricState, GpuIdentity, Inventory, Missing, Reading, Survey
+from collectors.device import Access, FabricState, GpuIdentity, Inventory, Missing, Reading
 from collectors.exposition import Exposition, Family, Plan, Sample, Series
-from collectors.shown import Shown
-from collectors.watch import SURVEY_MS
+from collectors.shown import Collected, Shown
 from collectors.witnesses import FaultsShown
 from service.core import limits
 from service.core.escalation import Reason
@@ -43,7 +42,11 @@ _OWN: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("agent_fabric_incidents_total", "Faults of the NVLink fabric that hit several GPUs of this tray at once.", ()),
     ("agent_collector_restarts_total", "Times the collector process had to be replaced.", ()),
     ("agent_gpus_refused", "GPUs that the driver shows and that cannot be believed, by reason.", ("reason",)),
-    ("gpu_present", "1 for a GPU that the driver shows, 0 for one that it showed here before.", _GPU),
+    (
+        "gpu_present",
+        "1 for a GPU that the driver shows, 0 for one that it showed here before.",
+        _GPU,
+    ),
     ("gpu_health", "1 for the health that the agent decided, 0 for the others.", ("gpu", "state")),
     ("gpu_access", "1 for how the GPU answered its newest reading, 0 for the others.", ("gpu", "state")),
     ("gpu_fabric", "1 for what the GPU says of its NVLink domain, 0 for the others.", ("gpu", "state")),
@@ -90,8 +93,6 @@ def _of_quantity(quantity: Quantity) -> Family:
 CATALOGUE: tuple[Family, ...] = (*(_own(*row) for row in _OWN), *map(_of_quantity, METRICS), _MISSING)
 _PART_FIRST = {quantity: metric.part is not None and metric.part < "gpu" for quantity, metric in METRICS.items()}
 _STATES, _ACCESSES, _FABRICS = (tuple(one.value for one in kind) for kind in (State, Access, FabricState))
-
-Collected = Reading | Survey
 
 
 class Exporter:
@@ -170,24 +171,7 @@ class Exporter:
         return kept[1]
 
     def _live_of(self, uuid: str, mono_ms: int) -> dict[Round, Collected]:
-        """Return what a GPU said of itself that still holds: nothing hung, gone or overaged."""
-        shown, reading = self._shown, self._shown.readings.get(uuid)
-        if not shown.driver_up or uuid in shown.overdue or reading is None:
-            return {}
-        if mono_ms - shown.read_mono_ms[uuid] > self._stale_ms(Round.PULSE):
-            return {}
-        surveyed_ms = shown.surveyed_mono_ms.get(uuid, {})
-        surveys = dict(shown.surveys.get(uuid, {}))
-        fresh = {
-            one: survey
-            for one, survey in surveys.items()
-            if mono_ms - surveyed_ms.get(one, mono_ms) <= self._stale_ms(one)
-        }
-        return {Round.PULSE: reading, **fresh}
-
-    def _stale_ms(self, one: Round) -> int:
-        """Return the age at which a value is not live: rounds take turns behind the pulse."""
-        return limits.STALE_ROUNDS * max(SURVEY_MS.get(one, 0), len(Round) * self._interval_ms)
+        return self._shown.live(uuid, mono_ms, self._interval_ms)
 
 
 def _label(gpu: GpuIdentity) -> str:
@@ -226,10 +210,11 @@ def _states(shown: Shown, gpus: list[GpuIdentity], verdicts: list[Verdict]) -> I
         yield _sample("gpu_present", (str(one.position),), 0)
         yield from _health(shown, str(one.position), one.gpu)
     for gpu in gpus:
-        yield _sample("gpu_present", (_label(gpu),), 1)
-        yield _sample("gpu_call_overdue", (_label(gpu),), gpu.uuid in shown.overdue)
-        yield _sample("gpu_frozen", (_label(gpu),), gpu.uuid in shown.gpu_frozen)
         yield from _health(shown, _label(gpu), gpu.uuid)
+        if shown.driver_up:
+            yield _sample("gpu_present", (_label(gpu),), 1)
+            yield _sample("gpu_call_overdue", (_label(gpu),), gpu.uuid in shown.overdue)
+            yield _sample("gpu_frozen", (_label(gpu),), gpu.uuid in shown.gpu_frozen)
     for gpu, access, fabric, action in verdicts:
         yield from _set("gpu_access", _label(gpu), _ACCESSES, access.value)
         yield from _set("gpu_fabric", _label(gpu), _FABRICS, fabric.value)
@@ -238,8 +223,7 @@ def _states(shown: Shown, gpus: list[GpuIdentity], verdicts: list[Verdict]) -> I
 
 
 def _health(shown: Shown, label: str, uuid: str) -> Iterator[Sample]:
-    known = shown.driver_up and shown.health.get(uuid)
-    return _set("gpu_health", label, _STATES, known or State.UNKNOWN.value)
+    return _set("gpu_health", label, _STATES, shown.health.get(uuid, State.UNKNOWN.value))
 
 
 def _set(name: str, label: str, states: tuple[str, ...], now: str) -> Iterator[Sample]:

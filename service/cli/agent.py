@@ -60,10 +60,11 @@ def agent(
       threenines agent --mock xid79 --to http://127.0.0.1:9909 --rack r0001 --tray 7 --spool ./spool
     """
     shed("agent", locals())
-    from collectors.agent import Agent, AgentSettings
+    from collectors.agent import Agent
     from collectors.clock import SystemClock, host_boot
     from collectors.exporter import Exporter
     from collectors.isolated import IsolatedDevice
+    from collectors.runs import AgentSettings
     from collectors.spool import DiskSpool
     from collectors.web_pages import serve as serve_pages
     from service.bus.http import HttpPublisher

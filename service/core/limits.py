@@ -18,6 +18,7 @@ POLL_INTERVAL_MS = SECOND_MS
 STATUS_INTERVAL_MS = 10 * SECOND_MS
 LINKS_INTERVAL_MS = 10 * SECOND_MS
 DETAIL_INTERVAL_MS = 60 * SECOND_MS
+READING_MS = 10 * SECOND_MS  # the newest values go to the service this often
 HEARTBEAT_MS = 5 * SECOND_MS
 CALL_DEADLINE_MS = 2_500  # a GPU whose call takes longer is hung; 2.5 polls, so one slow call is not
 CONFIRM_DOWN_READINGS = 2  # one bad reading is a suspicion, two are a fact

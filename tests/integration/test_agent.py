@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from collectors.agent import Agent, AgentSettings
+from collectors.agent import Agent
 from collectors.catalogue import Round
 from collectors.clock import HostBoot, SystemClock
 from collectors.device import Device, DeviceEvent, Inventory, Reading, Survey
 from collectors.isolated import IsolatedDevice
+from collectors.runs import AgentSettings
 from collectors.spool import DiskSpool, Spool
 from service.bus.memory import MemoryBus
 from service.core import limits

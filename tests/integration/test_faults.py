@@ -11,10 +11,11 @@ from urllib.request import urlopen
 
 import pytest
 
-from collectors.agent import Agent, AgentSettings
+from collectors.agent import Agent
 from collectors.clock import HostBoot, SystemClock
 from collectors.exporter import Exporter
 from collectors.nvml import NvmlDevice
+from collectors.runs import AgentSettings
 from collectors.spool import DiskSpool
 from collectors.web_pages import serve
 from service.core import limits

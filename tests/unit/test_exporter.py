@@ -144,15 +144,35 @@ def test_a_hung_gpus_values_vanish_and_its_age_grows() -> None:
 
 
 def test_without_a_driver_nothing_is_live() -> None:
-    """After the driver went, health is unknown and no value is left; counters of XIDs stay."""
+    """After the driver went, health is unknown and no value or presence is left; counters of XIDs stay."""
     shown = full()
-    shown.driver_up = False
+    shown.gone()
     found = _render(shown)
 
+    assert 'threenines_gpu_present{gpu="0"}' not in found
     assert found['threenines_gpu_health{gpu="0",state="unknown"}'] == 1
     assert found['threenines_gpu_health{gpu="0",state="up"}'] == 0
     assert not any("power" in name for name in found)
     assert found['threenines_gpu_xid_events_total{class="node_reboot",gpu="0",xid="79"}'] == 0
+
+
+def test_what_the_agent_decided_without_a_driver_is_what_is_shown() -> None:
+    """A module that is not loaded is an outage of everybody: ledger and metric say the same."""
+    shown = full()
+    shown.gone()
+    shown.health = {"GPU-0": "down"}
+    found = _render(shown)
+
+    assert found['threenines_gpu_health{gpu="0",state="down"}'] == 1
+    assert found['threenines_gpu_health{gpu="1",state="unknown"}'] == 1
+
+
+def test_a_scrape_may_come_between_any_two_steps_of_the_agent() -> None:
+    """A reading whose time is not there yet is not live, and breaks no scrape."""
+    shown = full()
+    shown.read_mono_ms, shown.surveyed_mono_ms = {}, {}
+
+    assert not any("power" in name for name in _render(shown))
 
 
 def test_a_reopened_driver_starts_without_values() -> None:
