@@ -76,7 +76,7 @@ class Inventory:
     slot: int | None = None
     tray: int | None = None
     event_types: Mapping[str, int] = field(default_factory=dict)  # by UUID: bit mask subscribed to
-    unanswered: int = 0  # GPUs that the driver counts and that did not say in time who they are
+    unanswered: int = 0  # GPUs that the driver counts and that did not say who they are: hung, or forbidden
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

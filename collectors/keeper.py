@@ -19,8 +19,9 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class _Lost:
-    """Facts that the full spool did not take, to be told when there is room."""
+    """Facts that the full spool did not take, to be told when there is room; `run` is that of the first."""
 
+    run: str = ""
     facts: int = 0
     from_ms: int | None = None
     to_ms: int | None = None
@@ -41,12 +42,13 @@ class Keeper:
     def write(self, fact: Fact, sync: bool) -> bool:  # noqa: FBT001 -- the narrator's port
         """Keep a fact; return whether the spool took it."""
         record = Record(fact.run, fact.seq, encode(fact))
-        reserve = not isinstance(fact, NodeObserved) and isinstance(fact.event, SpoolGap)
+        is_gap = not isinstance(fact, NodeObserved) and isinstance(fact.event, SpoolGap)
         try:
             with self._lock:
-                self._spool.append(record, sync=sync, reserve=reserve)
+                self._spool.append(record, sync=sync, reserve=is_gap)
         except SpoolError as error:
-            self._note_lost(fact, error)
+            if not is_gap:  # a gap that cannot be told yet is tried again, and is no loss of its own
+                self._note_lost(fact, error)
             return False
         if sync:
             self._unsynced_ms = None
@@ -72,25 +74,24 @@ class Keeper:
         if self._lost.facts == 0:
             log.error("spool_refused", error=str(error))
             reason = "full" if isinstance(error, SpoolFull) else "failed"
-            self._lost = replace(self._lost, from_ms=from_ms, reason=reason)
+            self._lost = replace(self._lost, run=fact.run, from_ms=from_ms, reason=reason)
         self._lost.facts += 1
         self._lost.to_ms = to_ms
         self.lost += 1
 
     def tell_lost(self, narrator: Narrator, at_ms: int, now_ms: int) -> None:
         """Tell what the spool refused, once it takes facts again."""
-        lost, before = self._lost, narrator.seq
+        lost = self._lost
         if lost.facts == 0:
             return
         gap = SpoolGap(
-            lost_run=narrator.speaker.run,
+            lost_run=lost.run,
             facts=lost.facts,
             reason=lost.reason,
             from_ms=lost.from_ms,
             to_ms=lost.to_ms,
         )
-        narrator.tell(gap, at_ms, now_ms)
-        if narrator.seq > before:
+        if narrator.tell(gap, at_ms, now_ms):
             self._lost = _Lost()
 
 

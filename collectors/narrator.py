@@ -86,8 +86,8 @@ class Narrator:
             cursor_ms=at_ms,
             heartbeat_ms=self.heartbeat_ms,
         )
-        # Beside one that hangs nobody can say which of the absent it is: of none of them is it known to be gone.
-        cause = "agent:hung_call" if self.inventory.unanswered else "gpu:missing"
+        # Beside one that does not answer nobody can say which of the absent it is: none is known to be gone.
+        cause = "agent:unreadable" if self.inventory.unanswered else "gpu:missing"
         lost = edges.Look(health_of(cause), cause)
         for gpu in self.missing:
             self._tracks[gpu.gpu] = edges.begin(at_ms, lost)
@@ -164,9 +164,9 @@ class Narrator:
             track = track or edges.begin(self._started_ms, edges.EDGE)  # it was never read: hung, perhaps
             self._step(gpu, edges.fault(track, at_ms, ruling.look))
 
-    def tell(self, detail: Detail, at_ms: int, mono_ms: int) -> None:
-        """Write an event that concerns the node as a whole."""
-        self._tell(detail, None, at_ms, mono_ms)
+    def tell(self, detail: Detail, at_ms: int, mono_ms: int) -> bool:
+        """Write an event that concerns the node as a whole; return whether it was kept."""
+        return self._tell(detail, None, at_ms, mono_ms)
 
     def flush(self, mono_ms: int, *, force: bool = False) -> None:
         """Write the observations that are due."""
@@ -234,7 +234,7 @@ class Narrator:
         if self._observer is not None:
             self._observer.add(gpu, pieces)
 
-    def _tell(self, detail: Detail, gpu: str | None, at_ms: int, mono_ms: int) -> None:
+    def _tell(self, detail: Detail, gpu: str | None, at_ms: int, mono_ms: int) -> bool:
         event = NodeEvent(
             site=self.speaker.site,
             rack=self.speaker.rack,
@@ -249,12 +249,13 @@ class Narrator:
             gpu=gpu,
             event=detail,
         )
-        self._number(event, sync=True)
+        return self._number(event, sync=True)
 
-    def _number(self, fact: Fact, *, sync: bool) -> None:
-        """Give a number only to what was kept, so that numbers have no gaps."""
-        if self.write(fact, sync):
-            self.seq += 1
+    def _number(self, fact: Fact, *, sync: bool) -> bool:
+        """Give a number only to what was kept, so that numbers have no gaps; return whether it was."""
+        kept = self.write(fact, sync)
+        self.seq += kept
+        return kept
 
 
 def _xid_of(notice: Notice, code: int, ruling: Ruling, seq: int) -> XidRaised:

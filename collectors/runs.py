@@ -29,7 +29,7 @@ class AgentSettings:
 
 @dataclass(slots=True)
 class Runs:
-    """Begins run after run; the first one tells what the spool could not read back.
+    """Begins run after run; the first one that the spool takes tells what it could not read back.
 
     `damaged` is what is still to be told of it, `witnesses` what outlives a run.
     """
@@ -53,9 +53,7 @@ class Runs:
             witnesses=self.witnesses,
         )
         narrator.start(anchor.wall_ms, anchor.mono_ms)
-        damaged, self.damaged = self.damaged, []
-        for one in damaged:
-            narrator.tell(gap_of(one), anchor.wall_ms, anchor.mono_ms)
+        self.damaged = [one for one in self.damaged if not narrator.tell(gap_of(one), anchor.wall_ms, anchor.mono_ms)]
         return narrator, anchor
 
     def _speaker(self, run: str) -> Speaker:

@@ -6,7 +6,7 @@ into values and reasons. Vendor units, struct versions and error codes end in th
 
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from collectors.catalogue import Key, Part, Quantity, Round, of_round, quantity_of
 from collectors.clock import SystemClock
@@ -119,7 +119,7 @@ class NvmlDevice:
         self._gpus = {gpu.identity.uuid: _Gpu(gpu, gpu.handle, _plans(gpu)) for gpu in gpus}
         self._events = EventSet(self._library)
         need(self._events.open({gpu.identity.uuid: gpu.handle for gpu in gpus}))
-        return replace(_inventory(self._library, gpus, self._events.masks), unanswered=unanswered)
+        return _inventory(self._library, gpus, self._events.masks, unanswered)
 
     def close(self) -> None:
         """Let go of events and library; idempotent."""
@@ -344,7 +344,7 @@ def _check_reload(code: int) -> None:
         raise DeviceGone("the driver was reloaded under us: open again")
 
 
-def _inventory(library: Library, gpus: list[Found], masks: dict[str, int]) -> Inventory:
+def _inventory(library: Library, gpus: list[Found], masks: dict[str, int], unanswered: int) -> Inventory:
     place = next((gpu.place for gpu in gpus if gpu.place is not None), None)
     return Inventory(
         gpus=tuple(gpu.identity for gpu in gpus),
@@ -355,4 +355,5 @@ def _inventory(library: Library, gpus: list[Found], masks: dict[str, int]) -> In
         slot=place.slot if place else None,
         tray=place.tray if place else None,
         event_types=dict(masks),
+        unanswered=unanswered,
     )

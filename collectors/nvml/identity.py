@@ -9,7 +9,16 @@ from dataclasses import dataclass, replace
 from collectors.device import GpuIdentity
 from collectors.nvml.batches import C2C_COUNT, LINK_COUNT
 from collectors.nvml.calls import versioned
-from collectors.nvml.codes import BAD_VERSION, SUCCESS, UNINITIALIZED, VERSION_MISMATCH
+from collectors.nvml.codes import (
+    BAD_VERSION,
+    GPU_IS_LOST,
+    INVALID_ARGUMENT,
+    NOT_FOUND,
+    RESET_REQUIRED,
+    SUCCESS,
+    UNINITIALIZED,
+    VERSION_MISMATCH,
+)
 from collectors.nvml.fields import Field, FieldBatch, decode
 from collectors.nvml.library import Buffer, Library
 from service.core import limits
@@ -17,6 +26,7 @@ from service.core.ports import Clock
 
 _PCI = struct.Struct("<16xIII8x32s")  # domain, bus, device; the legacy spelling and ids are passed over
 _TEXT = 96
+_GONE = frozenset({GPU_IS_LOST, RESET_REQUIRED, NOT_FOUND, INVALID_ARGUMENT})  # of the last: no such index any more
 _LINKS_MAX = 64  # more links than any GPU has: the count is no count
 
 
@@ -97,10 +107,10 @@ Locked = Callable[[str, Callable[[], int]], int]
 
 
 def found(library: Library, locked: Locked, clock: Clock) -> tuple[list[Found], int]:
-    """Return the GPUs that answer, in order of PCI address, and how many did not in time.
+    """Return the GPUs that answer, in order of PCI address, and how many did not say who they are.
 
     Each is asked in a thread of its own: one that hangs while the driver is opened blinds no
-    other. One that is lost is left out, and is not among those that did not answer.
+    other. One that is lost or needs a reset is left out and is no such riddle: it did answer.
 
     Raises:
         NotAnswered: If the driver as a whole gave no answer.
@@ -108,16 +118,16 @@ def found(library: Library, locked: Locked, clock: Clock) -> tuple[list[Found], 
     asked = [_Asking(library, locked, index) for index in range(number(library, "nvmlDeviceGetCount_v2", None))]
     for one in asked:
         one.start()
-    until_ms = clock.monotonic_ms() + limits.CALL_DEADLINE_MS
-    answered = [one for one in asked if one.is_done(max(0, until_ms - clock.monotonic_ms()) / 1000)]
-    for one in answered:
+    until_ms = clock.monotonic_ms() + limits.GPU_OPEN_MS
+    for one in asked:
+        one.join(max(0, until_ms - clock.monotonic_ms()) / 1000)
+    for one in asked:
         if one.refused in {UNINITIALIZED, VERSION_MISMATCH}:
             raise NotAnswered(one.refused)
-    gpus = sorted(
-        (one.found for one in answered if one.found is not None), key=lambda gpu: (gpu[0], gpu[1].identity.index)
-    )
+    known = [one.found for one in asked if one.found is not None]
+    gpus = sorted(known, key=lambda gpu: (gpu[0], gpu[1].identity.index))
     seated = [replace(gpu, identity=replace(gpu.identity, position=at)) for at, (_, gpu) in enumerate(gpus)]
-    return seated, len(asked) - len(answered)
+    return seated, sum(one.found is None and one.refused not in _GONE for one in asked)
 
 
 class _Asking(threading.Thread):
@@ -137,11 +147,6 @@ class _Asking(threading.Thread):
             self.found = address, _found(self._library, self._locked, handle, index=self._index, bus_id=bus_id)
         except NotAnswered as error:
             self.refused = error.code
-
-    def is_done(self, wait_seconds: float) -> bool:
-        """Return whether it answered, or was refused, within this time."""
-        self.join(wait_seconds)
-        return not self.is_alive()
 
 
 def _handle(library: Library, index: int) -> int:

@@ -38,6 +38,7 @@ FROZEN_READINGS = 120  # so many pulses that agree in every bit, energy included
 # Collector process
 COLLECTOR_FRAME_BYTES = 64 * 1024  # the longest answer, shape included, of 18 links is below 30 KiB
 COLLECTOR_OPEN_MS = 30 * SECOND_MS  # a driver without persistence brings four GPUs up in less
+GPU_OPEN_MS = 6 * SECOND_MS  # one that has not said who it is by then keeps no other waiting
 COLLECTOR_END_MS = SECOND_MS  # how long it may take to end, asked or killed, before it is left behind
 COLLECTORS_LEFT = 3  # processes that even a kill does not end; with so many no more are started
 DRIVER_HUNG_MS = 15 * SECOND_MS  # no GPU answers for so long: the collector is replaced
@@ -141,6 +142,7 @@ CLAIM_DAYS = 3_660  # daily hours of a longer claim are not listed
 assert CALL_DEADLINE_MS > POLL_INTERVAL_MS  # noqa: S101 -- a relation between our own constants
 assert DRIVER_RETRY_MAX_MS < GRACE_MS  # noqa: S101
 assert DRIVER_HUNG_MS > 2 * CALL_DEADLINE_MS  # noqa: S101
+assert GPU_OPEN_MS < COLLECTOR_OPEN_MS  # noqa: S101 -- all of a tray are asked at once
 assert GPU_HUNG_MS > DRIVER_HUNG_MS  # noqa: S101
 assert GRACE_MS >= 6 * HEARTBEAT_MS  # noqa: S101
 assert SPOOL_RESERVE_BYTES >= SPOOL_RECORD_BYTES  # noqa: S101

@@ -1,13 +1,16 @@
 """The keeper: on disk in time, no sooner than needed; a disk that fails loses no numbers."""
 
+import json
 import threading
 
 from collectors.keeper import Keeper
+from collectors.narrator import Narrator, Speaker
+from collectors.settling import unseen
 from collectors.spool import Record
 from service.clock import SimulatedClock
 from service.core import limits
 from service.core.errors import SpoolError
-from service.core.events import CleanStop, Fact, NodeEvent
+from service.core.events import CleanStop, Fact, NodeEvent, SpoolGap
 
 START_MS = 1_782_864_000_000
 
@@ -43,14 +46,14 @@ class _Spool:
         pass
 
 
-def _fact(seq: int) -> Fact:
+def _fact(seq: int, run: str = "run") -> Fact:
     return NodeEvent(
         site="s",
         rack="r",
         node="n",
         slot=1,
         boot="b",
-        run="run",
+        run=run,
         seq=seq,
         at_ms=START_MS,
         sent_ms=START_MS,
@@ -104,3 +107,24 @@ def test_a_disk_that_fails_is_counted_and_ends_nobody() -> None:
 
     assert not kept
     assert (keeper.kept, keeper.lost) == (1, 1)
+
+
+def test_a_gap_names_the_run_that_lost_facts_and_counts_none_of_its_own_attempts() -> None:
+    """Told late, in another run, it says what was refused: not how often telling it was refused too."""
+    keeper, spool, _ = _keeper()
+    speaker = Speaker(
+        site="s", rack="r", node="n", tray=1, slot=1, boot="b", boot_ms=START_MS, run="later", version="1"
+    )
+    narrator = Narrator(speaker, unseen({}), keeper.write)
+    spool.fails = True
+    for seq in (1, 2):
+        keeper.write(_fact(seq, "earlier"), True)
+    for _ in range(5):
+        keeper.tell_lost(narrator, START_MS, 0)
+    spool.fails = False
+    keeper.tell_lost(narrator, START_MS, 0)
+    keeper.tell_lost(narrator, START_MS, 0)
+    (gap,) = (json.loads(record.payload)["event"] for record in spool.records)
+
+    assert gap["kind"] == SpoolGap.__struct_config__.tag
+    assert (gap["lost_run"], gap["facts"], keeper.lost) == ("earlier", 2, 2)
