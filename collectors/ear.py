@@ -4,8 +4,9 @@ Holds what outlives a run and a driver. `Shown` and the watch belong to the agen
 reads the log's counters, keeps lines that come while no driver is open, and saves the tally.
 """
 
+import threading
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -50,10 +51,12 @@ class Ear:
         self._fabric = FabricFaults()
         self._cursor = kept.cursor_of(boot)
         self._log = None if kernel_log is None else KernelLog(clock, kernel_log, cursor=self._cursor)
+        self._passing = threading.Lock()  # held while a line goes to a watch or waits for one
         self._watch: Watch | None = None
-        self._early: deque[Overheard] = deque(maxlen=limits.KERNEL_EARLY_ITEMS)
+        self._early: deque[Overheard] = deque()  # at most KERNEL_EARLY_ITEMS
         self._gpus: dict[Address, str] = {}
         self._nvml = False
+        self._refused = 0  # lines for which there was no room while no driver was open
         self._lines = 0  # told and counted
         self._saved_ms = clock.monotonic_ms()
         self._saved = self._marks()
@@ -86,19 +89,17 @@ class Ear:
         self._fabric.attach(inventory)
         if self._log is not None:
             self._log.addresses = frozenset(self._gpus)
-        self._watch = watch
-        while self._early:
-            watch.tell(self._early.popleft())
+        with self._passing:
+            self._watch = watch
+            while self._early:
+                watch.tell(self._early.popleft())
 
     def detach(self) -> None:
-        """Keep what is heard until the next watch."""
-        watch, self._watch, self._nvml = self._watch, None, False
-        if watch is not None:
-            self.keep(watch.left())
-
-    def keep(self, sights: Iterable[object]) -> None:
-        """Keep the lines among sights that a watch left behind when the driver went."""
-        self._early.extend(sight for sight in sights if isinstance(sight, Overheard))
+        """Keep what nobody took from the watch, and what is heard until the next one."""
+        with self._passing:
+            watch, self._watch, self._nvml = self._watch, None, False
+            if watch is not None:
+                self._wait(*(sight for sight in watch.left() if isinstance(sight, Overheard)))
 
     def gpu_of(self, notice: Notice) -> str | None:
         """Return whose line it is; a line of nobody here is counted and dropped."""
@@ -132,7 +133,6 @@ class Ear:
         it.cases.surveyed(shown.surveys)
         self._fabric.note(it.open())
         shown.xids, shown.xid_seen_ms = Counter(it.xids), dict(it.seen_ms)
-        quarantined = it.quarantined if heard is None else it.quarantined + Counter(dict(heard.rejected))
         folded = {} if heard is None else dict(heard.folded)
         shown.faults = FaultsShown(
             sources={"nvml": self._nvml, "kernel": heard is not None and heard.up},
@@ -152,11 +152,16 @@ class Ear:
         )
 
     def _hear(self, overheard: Overheard) -> None:
-        watch = self._watch
-        if watch is None:
-            self._early.append(overheard)
-        else:
-            watch.tell(overheard)
+        with self._passing:
+            if self._watch is None:
+                self._wait(overheard)
+            else:
+                self._watch.tell(overheard)
+
+    def _wait(self, *lines: Overheard) -> None:
+        room = limits.KERNEL_EARLY_ITEMS - len(self._early)
+        self._early.extend(lines[:room])
+        self._refused += len(lines[room:])
 
     def _marks(self) -> tuple[object, ...]:
         """Return what tells whether a save has news."""

@@ -210,19 +210,34 @@ class IsolatedDevice:
 
 
 def _start(kind: str) -> tuple["subprocess.Popen[bytes]", socket.socket]:
-    """Start a collector; it inherits the environment and one socket, and nothing else of ours."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    """Start a collector; it inherits the environment and one socket, and nothing else of ours.
+
+    Raises:
+        DriverUnavailable: If this host has no room for one more process.
+    """
+    try:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    except OSError as error:
+        raise _no_room(error) from error
     # What lies in the working directory must not be taken for ours: the path is named, not found.
     command = [sys.executable, "-P", "-X", "faulthandler", "-c", _ENTRY, str(theirs.fileno()), kind, _ROOT]
     with theirs:
-        process = subprocess.Popen(  # noqa: S603 -- our own interpreter and entry
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            pass_fds=[theirs.fileno()],
-            env={"MALLOC_ARENA_MAX": "2", **os.environ},
-        )
+        try:
+            process = subprocess.Popen(  # noqa: S603 -- our own interpreter and entry
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env={"MALLOC_ARENA_MAX": "2", **os.environ},
+            )
+        except OSError as error:
+            ours.close()
+            raise _no_room(error) from error
     return process, ours
+
+
+def _no_room(error: OSError) -> DriverUnavailable:
+    return DriverUnavailable("agent:unreadable", f"the collector process does not start: {error}")
 
 
 def _first_frame(control: socket.socket, timeout: float) -> tuple[memoryview, list[_Channel]]:

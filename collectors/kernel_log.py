@@ -321,7 +321,7 @@ class KernelLog:
     def _parsed(self, message: bytes) -> Notice | Rejected | None:
         """Parse, remembering the newest lines: in a flood most are equal to the byte."""
         if message not in self._known:
-            if len(self._known) >= limits.KERNEL_EARLY_ITEMS:
+            if len(self._known) >= limits.KERNEL_LINES_KNOWN:
                 self._known.clear()
             self._known[message] = parse_message(message)
         return self._known[message]

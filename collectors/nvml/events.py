@@ -96,7 +96,7 @@ class EventSet:
             self._set = None
             return UNINITIALIZED if code == UNINITIALIZED else SUCCESS
         self._set, self.masks = created.number(), {}
-        for handle, gpu in self._uuid_of.items():
+        for handle, gpu in list(self._uuid_of.items()):  # a GPU may come back meanwhile
             code = self._register(handle, gpu) if gpu not in but else NOT_SUPPORTED
             if code == UNKNOWN:  # leaves the set undefined
                 self._free()
@@ -121,7 +121,7 @@ class EventSet:
         return self._subscribe(frozenset(self._lost))
 
     def _welcome_back(self) -> int:
-        handles = {gpu: handle for handle, gpu in self._uuid_of.items()}
+        handles = {gpu: handle for handle, gpu in list(self._uuid_of.items())}
         while self._returned and self._set is not None:
             gpu = self._returned.pop()
             if self._register(handles[gpu], gpu) == UNINITIALIZED:

@@ -65,6 +65,21 @@ def test_a_collector_that_crashes_is_gone_with_its_exit_status(device: IsolatedD
     assert device.read(gpus[3].uuid).access is Access.OK
 
 
+def test_a_host_without_room_for_a_process_is_no_driver_and_leaves_nothing_open(
+    device: IsolatedDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A collector that cannot even start is told as such, attempt after attempt, and costs no file handle."""
+    handles = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    for _ in range(3):
+        with pytest.raises(DriverUnavailable, match="does not start") as refused:
+            device.open()
+
+        assert refused.value.cause == "agent:unreadable"
+
+    assert len(os.listdir("/proc/self/fd")) == handles
+
+
 def _read_to_the_end(device: IsolatedDevice, gpus: list[str]) -> DeviceGone:
     """Read until the collector is gone; every answer before is whole."""
     try:
