@@ -69,7 +69,7 @@ def test_a_host_without_room_for_a_process_is_no_driver_and_leaves_nothing_open(
     device: IsolatedDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A collector that cannot even start is told as such, attempt after attempt, and costs no file handle."""
-    handles = len(os.listdir("/proc/self/fd"))
+    handles = len(list(Path("/proc/self/fd").iterdir()))
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     for _ in range(3):
         with pytest.raises(DriverUnavailable, match="does not start") as refused:
@@ -77,7 +77,7 @@ def test_a_host_without_room_for_a_process_is_no_driver_and_leaves_nothing_open(
 
         assert refused.value.cause == "agent:unreadable"
 
-    assert len(os.listdir("/proc/self/fd")) == handles
+    assert len(list(Path("/proc/self/fd").iterdir())) == handles
 
 
 def _read_to_the_end(device: IsolatedDevice, gpus: list[str]) -> DeviceGone:
