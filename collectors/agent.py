@@ -19,7 +19,7 @@ from collectors.runs import AgentSettings, Runs
 from collectors.sender import Sender
 from collectors.settling import Memory, Settled, unseen
 from collectors.shown import Shown
-from collectors.spool import DiskSpool, Spool
+from collectors.spool import DiskSpool
 from collectors.supervision import Stillness, judge, retry_ms
 from collectors.watch import Gone, Heard, Seen, Surveyed, Watch
 from collectors.witnesses import asks_for_a_reading
@@ -39,7 +39,7 @@ class Agent:
         self,
         settings: AgentSettings,
         device: Device,
-        spool: Spool,
+        spool: DiskSpool,
         bus: Publisher,
         clock: Clock,
         boot: HostBoot,
@@ -52,7 +52,7 @@ class Agent:
         Args:
             settings: Where this agent stands.
             device: The tray.
-            spool: Keeps facts until a receipt covers them.
+            spool: Keeps facts until a receipt covers them; beside it lies what else must survive.
             bus: Takes them to the service.
             clock: The agent's time.
             boot: Which boot of the host this is.
@@ -63,8 +63,7 @@ class Agent:
         self._lock = threading.Lock()
         self._sender = Sender(spool, bus, settings.node, self._lock)
         self._keeper = Keeper(spool, self._lock, clock, self._sender.wake)
-        disk = spool if isinstance(spool, DiskSpool) else None
-        self._memory = Memory(disk.directory / "inventory.json" if disk else None)
+        self._memory = Memory(spool.directory / "inventory.json")
         self._census = Census(counter, clock)
         self._stop = threading.Event()
         self._reading_sent_ms = 0
@@ -73,9 +72,8 @@ class Agent:
         self._stillness, self._opened_ms = Stillness(), 0
         self._brief = 0  # lives of the collector in a row that ended soon
         self.shown = Shown()
-        self._ear = Ear(clock, boot.boot, kernel_log, disk.directory if disk else None)
-        damaged = disk.lost if disk else []
-        self._runs = Runs(settings, boot, clock, self._keeper, self._ear.witnesses, damaged)
+        self._ear = Ear(clock, boot.boot, kernel_log, spool.directory)
+        self._runs = Runs(settings, boot, clock, self._keeper, self._ear.witnesses, spool.lost)
 
     def stop(self) -> None:
         """Ask the loop to end with a clean stop; safe from a signal handler."""

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from collectors.catalogue import Key, Round, of_round
 from collectors.device import Access, Device, Missing, Reading, Survey
-from collectors.frames import EVENTS_PER_FRAME, Packer, pack_error, pack_events, pack_inventory
+from collectors.frames import Packer, pack_error, pack_events, pack_inventory
 from service.core import limits
 from service.core.errors import DeviceError, DeviceGone, DriverUnavailable
 
@@ -124,5 +124,5 @@ def announce(channel: socket.socket, device: Device) -> None:
         except DeviceGone as error:
             channel.send(pack_error(error))
             return
-        for first in range(0, len(events), EVENTS_PER_FRAME):
-            channel.send(pack_events(events[first : first + EVENTS_PER_FRAME]))
+        for first in range(0, len(events), limits.EVENTS_PER_FRAME):
+            channel.send(pack_events(events[first : first + limits.EVENTS_PER_FRAME]))

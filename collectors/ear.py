@@ -41,11 +41,11 @@ class Showing(Protocol):
 class Ear:
     """Hears the kernel log for the life of an agent."""
 
-    def __init__(self, clock: Clock, boot: str, kernel_log: Path | None, directory: Path | None) -> None:
-        """Take up what an earlier life left in a directory, if there is one."""
+    def __init__(self, clock: Clock, boot: str, kernel_log: Path | None, directory: Path) -> None:
+        """Take up what an earlier life left in a directory."""
         self._clock, self._boot = clock, boot
-        self._path = None if directory is None else directory / "tally.json"
-        kept = Tally() if self._path is None else load(self._path)
+        self._path = directory / "tally.json"
+        kept = load(self._path)
         self.witnesses = Witnesses(xids=Counter(kept.xids), injected=Counter(kept.injected), seen_ms=dict(kept.seen_ms))
         self._recall(kept)
         self._fabric = FabricFaults()
@@ -134,6 +134,8 @@ class Ear:
         self._fabric.note(it.open())
         shown.xids, shown.xid_seen_ms = Counter(it.xids), dict(it.seen_ms)
         folded = {} if heard is None else dict(heard.folded)
+        quarantined = it.quarantined + Counter({} if heard is None else dict(heard.rejected))
+        quarantined += Counter(no_driver=self._refused)
         shown.faults = FaultsShown(
             sources={"nvml": self._nvml, "kernel": heard is not None and heard.up},
             records=dict(it.records),
@@ -170,8 +172,6 @@ class Ear:
         return self._lines, cases, it.xids.total() + it.injected.total(), self._cursor
 
     def _save(self) -> None:
-        if self._path is None:
-            return
         it = self.witnesses
         tally = Tally(
             xids=it.xids,

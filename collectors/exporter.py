@@ -235,7 +235,8 @@ def _info(inventory: Inventory) -> Iterator[Sample]:
     it = inventory
     cuda = f"{it.cuda_version // 1000}.{it.cuda_version % 1000 // 10}"
     node = (it.chassis_serial, cuda, it.driver_version, it.nvml_version, it.slot, it.tray)
-    yield _sample("node_info", _texts(*node), 1)
+    if it.driver_version:  # else no driver has answered so far: nothing is known but who sat here
+        yield _sample("node_info", _texts(*node), 1)
     for gpu in inventory.gpus:
         board, vbios = gpu.board_part_number, gpu.vbios_version
         place = (gpu.module, gpu.name, gpu.pci_bus_id, gpu.uuid)

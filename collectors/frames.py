@@ -24,6 +24,7 @@ from collectors.device import (
     Reading,
     Survey,
 )
+from service.core import limits
 from service.core.errors import DeviceError, DeviceGone, DriverUnavailable
 
 _HEAD = struct.Struct("<cBBqI")  # kind, access, fabric state, recovery action or -1, bytes of the shape
@@ -32,8 +33,6 @@ _NO_ACTION = -1
 _ACCESS, _FABRIC = tuple(Access), tuple(FabricState)
 _ACCESS_AT = {access: at for at, access in enumerate(_ACCESS)}
 _FABRIC_AT = {state: at for at, state in enumerate(_FABRIC)}
-_TEXT = 1_024  # characters of an error that cross
-EVENTS_PER_FRAME = 256
 
 
 class FrameError(Exception):
@@ -178,7 +177,7 @@ def unpack_inventory(frame: memoryview) -> Inventory:
 
 
 def pack_events(events: tuple[DeviceEvent, ...]) -> bytes:
-    """Return the frame of at most `EVENTS_PER_FRAME` events."""
+    """Return the frame of at most `limits.EVENTS_PER_FRAME` events."""
     return _JSON + json.dumps([(one.kind.value, one.gpu, one.event_type, one.data) for one in events]).encode()
 
 
@@ -210,7 +209,7 @@ def pack_error(error: DeviceError | KeyError) -> bytes:
     """Return the frame of an error of the device port."""
     text = str(error.args[0]) if error.args else ""
     cause = error.cause if isinstance(error, DriverUnavailable | DeviceGone) else ""
-    return _ERROR + json.dumps([type(error).__name__, text[:_TEXT], cause]).encode()
+    return _ERROR + json.dumps([type(error).__name__, text[: limits.TEXT_LENGTH], cause]).encode()
 
 
 def raise_if_error(frame: memoryview) -> None:

@@ -15,7 +15,6 @@ from service.core.model import GPU
 
 log = structlog.get_logger(__name__)
 _UUID = re.compile(GPU)
-_TEXT = 1_024  # as `service.core.events` bounds a text
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +35,13 @@ class Settled:
 
 
 class Memory:
-    """What sat where, remembered beside the spool over restarts; None remembers nothing.
+    """What sat where, remembered beside the spool over restarts.
 
     Positions count PCI addresses, so a GPU that is lost before the agent starts would shift its
     neighbours.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path) -> None:
         """Name the file; it need not exist."""
         self._path = path
 
@@ -59,7 +58,7 @@ class Memory:
     def recall(self) -> dict[int, str]:
         """Return who sat where when the driver last answered; nothing if that cannot be told."""
         try:
-            found = json.loads(self._path.read_text()) if self._path is not None else {}
+            found = json.loads(self._path.read_text())
             known = {int(at): str(uuid) for at, uuid in found.items()}
         except FileNotFoundError:
             return {}
@@ -69,7 +68,7 @@ class Memory:
         return {at: uuid for at, uuid in known.items() if _is_seat(at) and _UUID.fullmatch(uuid)}
 
     def _keep(self, seats: dict[int, str]) -> None:
-        if self._path is None or self.recall() == seats:
+        if self.recall() == seats:
             return
         beside = self._path.with_suffix(".new")  # a crash leaves the old file or the new one
         try:
@@ -104,7 +103,7 @@ def sift(inventory: Inventory) -> tuple[Inventory, tuple[Refused, ...]]:
 
 
 def _clean(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()[:_TEXT]
+    return text.encode("utf-8", "replace").decode()[: limits.TEXT_LENGTH]
 
 
 def reseat(gpus: tuple[GpuIdentity, ...], known: dict[int, str]) -> tuple[tuple[GpuIdentity, ...], dict[int, str]]:

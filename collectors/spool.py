@@ -77,40 +77,6 @@ class Spool(Protocol):
         ...
 
 
-class MemorySpool:
-    """A spool without a disk, for the demo and tests."""
-
-    def __init__(self) -> None:
-        """Begin empty."""
-        self._runs: dict[str, dict[int, bytes]] = {}
-
-    def append(self, record: Record, *, sync: bool, reserve: bool = False) -> None:  # noqa: ARG002
-        """Keep a record."""
-        self._runs.setdefault(record.run, {})[record.seq] = record.payload
-
-    def after(self, run: str, seq: int, limit: int) -> tuple[Record, ...]:
-        """Return at most `limit` kept records of a run beyond a number, in order."""
-        kept = self._runs.get(run, {})
-        numbers = [number for number in kept if number > seq][:limit]
-        return tuple(Record(run, number, kept[number]) for number in numbers)
-
-    def runs(self) -> tuple[str, ...]:
-        """Return the runs that have records, oldest first."""
-        return tuple(run for run, kept in self._runs.items() if kept)
-
-    def trim(self, run: str, seq: int) -> None:
-        """Forget what a receipt covers."""
-        kept = self._runs.get(run, {})
-        for number in [number for number in kept if number <= seq]:
-            del kept[number]
-
-    def flush(self) -> None:
-        """Do nothing: there is no disk."""
-
-    def close(self) -> None:
-        """Do nothing: there is no disk."""
-
-
 @dataclass(slots=True)
 class _Segment:
     path: Path
@@ -141,7 +107,11 @@ class DiskSpool:
         self.damaged_segments = 0
         self._active: IO[bytes] | None = None
         self._lock = _own(directory)
-        self._segments = self._load()
+        try:
+            self._segments = self._load()
+        except OSError as error:
+            self._lock.close()
+            raise self._translated(error) from error
 
     @property
     def depth_bytes(self) -> int:
@@ -266,10 +236,10 @@ class DiskSpool:
             self._segments.pop().path.unlink(missing_ok=True)
 
     def _translated(self, error: OSError) -> SpoolError:
-        text = f"{self.directory}: {error.strerror}"
+        text = f"{error.filename or self.directory}: {error.strerror}"
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             return SpoolFull(f"{text}; free space on its disk")
-        return SpoolError(f"{text}; the agent needs to write there")
+        return SpoolError(f"{text}; the agent needs to read and write there")
 
     def _load(self) -> list[_Segment]:
         segments = [self._recover(path) for path in sorted(self.directory.glob("*.seg"))]

@@ -22,7 +22,6 @@ from service.core.errors import ConfigurationError
 from service.core.ports import Clock
 
 log = structlog.get_logger(__name__)
-_LINE_BYTES = 16 * 1024
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -119,7 +118,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def handle_one_request(self) -> None:
         self.close_connection = True
         try:
-            self.raw_requestline = self.rfile.readline(_LINE_BYTES)
+            self.raw_requestline = self.rfile.readline(limits.METRICS_LINE_BYTES)
             if not self.raw_requestline.endswith(b"\n") or not self.parse_request():
                 return
             self.connection.settimeout(limits.METRICS_REQUEST_SECONDS)

@@ -15,7 +15,6 @@ from service.core import limits
 
 WANTED = 0xFE0A  # XID, double-bit ECC, storms, retirement, poison, unavailable, recovery action
 XID = 0x8
-_DRAIN_MAX = 1_024
 _EVENT = struct.Struct("<QQQII")  # device, type, data, instances
 
 
@@ -65,7 +64,7 @@ class EventSet:
             code = self._welcome_back() or self._next(events, timeout_ms)
             if code == GPU_IS_LOST:
                 code = self._rebuild() or self._next(events, timeout_ms)
-            while code == SUCCESS and len(events) < _DRAIN_MAX:
+            while code == SUCCESS and len(events) < limits.EVENTS_DRAINED:
                 code = self._next(events, 0)
         if not events and code not in {TIMEOUT, UNINITIALIZED}:
             self._closing.wait(timeout_ms / 1000)  # a driver that refuses to wait must not make us spin

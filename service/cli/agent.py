@@ -8,6 +8,7 @@ import typer
 
 from service.cli.lean import shed
 from service.cli.options import address, secret
+from service.core import limits
 from service.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -45,8 +46,15 @@ def agent(
     replay: Annotated[
         Path | None, typer.Option(help="Show the machine of a capture (scan --capture) instead of the driver's.")
     ] = None,
-    interval_ms: Annotated[int, typer.Option(help="Poll interval.", min=100, max=60_000)] = 1_000,
-    heartbeat_ms: Annotated[int, typer.Option(help="Longest observation while nothing changes.", min=500)] = 5_000,
+    interval_ms: Annotated[
+        int, typer.Option(help="Poll interval.", min=limits.POLL_INTERVAL_MIN_MS, max=limits.POLL_INTERVAL_MAX_MS)
+    ] = limits.POLL_INTERVAL_MS,
+    heartbeat_ms: Annotated[
+        int,
+        typer.Option(
+            help="Longest observation while nothing changes.", min=limits.HEARTBEAT_MIN_MS, max=limits.HEARTBEAT_MAX_MS
+        ),
+    ] = limits.HEARTBEAT_MS,
     verbose: Annotated[bool, typer.Option("--verbose", "-v")] = False,
 ) -> None:
     """Watch this node's GPUs through NVML and send what was seen.
@@ -151,10 +159,9 @@ def _device(mock: str | None, replay: Path | None, node: str, now_ms: int) -> tu
     from collectors.mock import MockDevice
     from collectors.racks import World
     from collectors.scenario import load
-    from service.core.limits import DAY_MS
     from service.core.model import Span
 
-    world = World(load(mock), Span(now_ms, now_ms + 366 * DAY_MS))
+    world = World(load(mock), Span(now_ms, now_ms + 366 * limits.DAY_MS))
     if node not in world.nodes:
         raise ConfigurationError(f"--mock {mock}: has no node {node}; its racks are {', '.join(world.scenario.racks)}")
     return MockDevice(world, node, SystemClock()), world.nodes[node].slot

@@ -19,7 +19,7 @@ Cause = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_:.-]{0,63}\Z")]
 TimeMs = Annotated[int, msgspec.Meta(ge=limits.EARLIEST_MS, le=limits.LATEST_MS)]
 Seq = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-Text = Annotated[str, msgspec.Meta(max_length=1_024)]
+Text = Annotated[str, msgspec.Meta(max_length=limits.TEXT_LENGTH)]
 
 
 class GpuSeen(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -15,11 +15,15 @@ LATEST_MS = 4_102_444_800_000
 
 # Agent
 POLL_INTERVAL_MS = SECOND_MS
+POLL_INTERVAL_MIN_MS = 100
+POLL_INTERVAL_MAX_MS = 10 * SECOND_MS  # a suspicion, held back until it is confirmed, must not become silence
 STATUS_INTERVAL_MS = 10 * SECOND_MS
 LINKS_INTERVAL_MS = 10 * SECOND_MS
 DETAIL_INTERVAL_MS = 60 * SECOND_MS
 READING_MS = 10 * SECOND_MS  # the newest values go to the service this often
 HEARTBEAT_MS = 5 * SECOND_MS
+HEARTBEAT_MIN_MS = 500
+HEARTBEAT_MAX_MS = 10 * SECOND_MS
 CALL_DEADLINE_MS = 2_500  # a GPU whose call takes longer is hung; 2.5 polls, so one slow call is not
 CONFIRM_DOWN_READINGS = 2  # one bad reading is a suspicion, two are a fact
 CONFIRM_UP_READINGS = 3  # a GPU that flickers is not back
@@ -28,6 +32,7 @@ REANCHOR_MS = 250  # wall clock against monotonic clock; beyond it a new run beg
 DRIVER_RETRY_MS = 5 * SECOND_MS
 DRIVER_RETRY_MAX_MS = 20 * SECOND_MS  # evidence that there is no driver must not become silence
 EVENT_WAIT_MS = SECOND_MS  # an event ends the wait at once; this is how late a worker hears that it shall stop
+EVENTS_DRAINED = 1_024  # events of the driver that are taken in one go
 AGENT_QUEUE_ITEMS = 4_096  # readings and events between the workers and the agent loop
 ROUND_MS = 100  # how long the loop waits for the rest of a round once a GPU was read
 AGENT_TICK_MS = 1_250  # the loop's longest sleep; above a poll, so that a round of readings wakes it and not both
@@ -37,6 +42,7 @@ FROZEN_READINGS = 120  # so many pulses that agree in every bit, energy included
 
 # Collector process
 COLLECTOR_FRAME_BYTES = 64 * 1024  # the longest answer, shape included, of 18 links is below 30 KiB
+EVENTS_PER_FRAME = 256
 COLLECTOR_OPEN_MS = 30 * SECOND_MS  # a driver without persistence brings four GPUs up in less
 GPU_OPEN_MS = 6 * SECOND_MS  # one that has not said who it is by then keeps no other waiting
 COLLECTOR_END_MS = SECOND_MS  # how long it may take to end, asked or killed, before it is left behind
@@ -52,6 +58,7 @@ STALE_ROUNDS = 3  # a value that was not collected for as many turns is not live
 SERIES_KEPT = 32_768  # texts of series that are kept; a tray has about 3 000
 METRICS_CONNECTIONS = 16  # at once; one more is told 503
 METRICS_REQUEST_SECONDS = 5.0  # for a handshake, a request's head, a reply: a slow client is cut off
+METRICS_LINE_BYTES = 16 * 1024  # of a request's first line
 METRICS_IDLE_SECONDS = 90.0  # between two scrapes of one connection
 METRICS_REQUESTS = 100_000  # of one connection; then the client opens another
 WEB_CONFIG_BYTES = 1024 * 1024
@@ -112,13 +119,13 @@ READINGS_KEPT = 65_536  # newest reading of each node; a node more is dropped an
 GRACE_MS = 30 * SECOND_MS  # silence shorter than this alarms nobody
 FUTURE_MS = 5 * SECOND_MS  # an observation that ends later than this ahead of us is not believed
 HELD_BACK_MESSAGES = 10_000  # per run: messages that wait for a missing predecessor
-COMMIT_DELAY_SECONDS = 0.05
 COMMIT_MESSAGES = 2_000
 GPUS_PER_NODE = 16
 NODES_MAX = 200_000
 RUNS_PER_NODE = 64  # runs of one node that are remembered with a watermark at once
 NAME_LENGTH = 64
 REASON_LENGTH = 200
+TEXT_LENGTH = 1_024  # of any text in a fact
 PARTITIONS = 64  # fixed for ever: move partitions, never rehash
 
 # Ledger
@@ -146,6 +153,8 @@ assert DRIVER_HUNG_MS > 2 * CALL_DEADLINE_MS  # noqa: S101
 assert GPU_OPEN_MS < COLLECTOR_OPEN_MS  # noqa: S101 -- all of a tray are asked at once
 assert GPU_HUNG_MS > DRIVER_HUNG_MS  # noqa: S101
 assert GRACE_MS >= 6 * HEARTBEAT_MS  # noqa: S101
+assert GRACE_MS >= HEARTBEAT_MAX_MS + 2 * POLL_INTERVAL_MAX_MS  # noqa: S101
+assert GRACE_MS >= CONFIRM_UP_READINGS * POLL_INTERVAL_MAX_MS  # noqa: S101
 assert SPOOL_RESERVE_BYTES >= SPOOL_RECORD_BYTES  # noqa: S101
 assert SPOOL_SEGMENT_BYTES * 4 <= SPOOL_BYTES  # noqa: S101
 assert MESSAGE_BYTES <= BATCH_BYTES  # noqa: S101

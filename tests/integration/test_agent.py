@@ -19,7 +19,7 @@ from collectors.clock import HostBoot, SystemClock
 from collectors.device import Device, DeviceEvent, Inventory, Reading, Survey
 from collectors.isolated import IsolatedDevice
 from collectors.runs import AgentSettings
-from collectors.spool import DiskSpool, Spool
+from collectors.spool import DiskSpool
 from service.bus.memory import MemoryBus
 from service.core import limits
 from service.core.errors import BusUnavailable
@@ -83,7 +83,12 @@ class Rig:
         self.uuids = [driver.uuid(gpu) for gpu in range(4)]
 
     def start(
-        self, spool: Spool | None = None, publisher: Any = None, *, device: Device | None = None, counts: bool = False
+        self,
+        spool: DiskSpool | None = None,
+        publisher: Any = None,
+        *,
+        device: Device | None = None,
+        counts: bool = False,
     ) -> None:
         """Begin a life of the agent."""
         settings = AgentSettings(

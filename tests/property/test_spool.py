@@ -66,6 +66,17 @@ def test_runs_that_a_receipt_covers_leave_nothing_behind(tmp_path: Path) -> None
     spool.close()
 
 
+def test_a_spool_that_cannot_be_read_is_refused_in_words_and_stays_free(tmp_path: Path) -> None:
+    """The error names the file; once it is out of the way the directory belongs to nobody."""
+    strange = tmp_path / f"run.{1:020d}.seg"
+    strange.mkdir()
+    with pytest.raises(SpoolError, match="seg: Is a directory"):
+        DiskSpool(tmp_path)
+    strange.rmdir()
+
+    DiskSpool(tmp_path).close()
+
+
 def test_only_what_a_receipt_covers_whole_is_deleted(tmp_path: Path, small_segments: None) -> None:
     """Trimming at a number never loses a record beyond it, and empties what lies under it."""
     fill(tmp_path, 60)
