@@ -61,7 +61,7 @@ class Agent:
         """
         self._settings, self._device, self._spool, self._clock = settings, device, spool, clock
         self._lock = threading.Lock()
-        self._sender = Sender(spool, bus, settings.node, self._lock)
+        self._sender = Sender(spool, bus, settings.node, self._lock, clock)
         self._keeper = Keeper(spool, self._lock, clock, self._sender.wake)
         self._memory = Memory(spool.directory / "inventory.json")
         self._census = Census(counter, clock)
@@ -195,7 +195,6 @@ class Agent:
 
     def _note_end(self, began_ms: int, gone: Gone | None) -> None:
         self.shown.gone()
-        self.shown.reopened += 1
         if gone is None:
             return
         lost = gone.cause in {"agent:collector_lost", "driver:hung", "agent:hung_call"}

@@ -62,8 +62,6 @@ class Narrator:
     witnesses: Witnesses = field(default_factory=Witnesses)  # outlive a run
     seq: int = 0
     _tracks: dict[str, edges.Track] = field(default_factory=dict)
-    _actions: dict[str, int] = field(default_factory=dict)
-    _demanded: set[str] = field(default_factory=set)  # GPUs that answer only that they want a reset
     _observer: Observer | None = None
     _started_ms: int = 0
 
@@ -213,17 +211,17 @@ class Narrator:
     def _note_reset(self, reading: Reading, at_ms: int) -> None:
         """A GPU that demanded a reset and answers again had one."""
         if reading.access is Access.RESET_REQUIRED:
-            self._demanded.add(reading.gpu)
-        elif reading.access is Access.OK and reading.gpu in self._demanded:
-            self._demanded.discard(reading.gpu)
+            self.witnesses.demanding.add(reading.gpu)
+        elif reading.access is Access.OK and reading.gpu in self.witnesses.demanding:
+            self.witnesses.demanding.discard(reading.gpu)
             self.witnesses.reset(reading.gpu, at_ms)
 
     def _note_action(self, reading: Reading, at_ms: int, mono_ms: int) -> None:
         action = reading.recovery_action
-        if action is not None and action != self._actions.get(reading.gpu, 0):
+        if action is not None and action != self.witnesses.actions.get(reading.gpu, 0):
             self._tell(RecoveryActionChanged(action=action), reading.gpu, at_ms, mono_ms)
         if action is not None:
-            self._actions[reading.gpu] = action
+            self.witnesses.actions[reading.gpu] = action
             self.witnesses.named(reading.gpu, at_ms, action)
 
     def _step(self, gpu: str, step: edges.Step) -> None:

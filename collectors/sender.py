@@ -2,7 +2,6 @@
 
 import random
 import threading
-import time
 from collections import Counter
 
 import msgspec
@@ -11,7 +10,7 @@ import structlog
 from collectors.spool import Record, Spool
 from service.core import limits
 from service.core.errors import BusError, BusRefused, SpoolError
-from service.core.ports import Publisher
+from service.core.ports import Clock, Publisher
 from service.core.wire import Batch
 
 log = structlog.get_logger(__name__)
@@ -24,14 +23,14 @@ class Sender:
     the bus's word: only a receipt of the ledger's commit trims.
     """
 
-    def __init__(self, spool: Spool, bus: Publisher, node: str, lock: threading.Lock) -> None:
+    def __init__(self, spool: Spool, bus: Publisher, node: str, lock: threading.Lock, clock: Clock) -> None:
         """Prepare; `start` begins sending."""
-        self._spool, self._bus, self._node, self._lock = spool, bus, node, lock
+        self._spool, self._bus, self._node, self._lock, self._clock = spool, bus, node, lock, clock
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._sent: dict[str, int] = {}
         self._acknowledged: dict[str, int] = {}
-        self._sent_at = 0.0
+        self._sent_ms = 0  # when, on the monotonic clock, something was sent last
         self._reading: bytes | None = None
         self.outcomes: Counter[str] = Counter()
         self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
@@ -51,8 +50,8 @@ class Sender:
 
     def drain(self, wait_seconds: float) -> bool:
         """Wait, bounded, until receipts cover everything; return whether they do."""
-        deadline = time.monotonic() + wait_seconds
-        while time.monotonic() < deadline:
+        until_ms = self._clock.monotonic_ms() + wait_seconds * 1000
+        while self._clock.monotonic_ms() < until_ms:
             with self._lock:
                 if not self._pending():
                     return True
@@ -106,7 +105,7 @@ class Sender:
             if records:
                 self._bus.publish(self._batch(records))
                 self._sent[records[0].run] = records[-1].seq
-                self._sent_at = time.monotonic()
+                self._sent_ms = self._clock.monotonic_ms()
                 self.outcomes["sent"] += len(records)
             self._take_receipts()
             if not records:
@@ -116,7 +115,7 @@ class Sender:
             self._bus.publish_reading(reading)
 
     def _resend_when_late(self) -> None:
-        if self._sent and time.monotonic() - self._sent_at > limits.RESEND_MS / 1000:
+        if self._sent and self._clock.monotonic_ms() - self._sent_ms > limits.RESEND_MS:
             self._sent.clear()
 
     def _next(self) -> tuple[Record, ...]:

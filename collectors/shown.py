@@ -40,10 +40,13 @@ class Shown:
     collector_restarts: int = 0  # the collector process had to be replaced
     gpu_frozen: tuple[str, ...] = ()  # every value of many readings identical: a collector that froze
     refused: tuple[Refused, ...] = ()  # GPUs that the driver shows and that cannot be believed
+    _was_open: bool = False
 
     def opened(self, inventory: Inventory) -> None:
         """Begin a life of the driver: what the last one said is not live any more."""
         self.gone()
+        self.reopened += self._was_open
+        self._was_open = True
         self.read_mono_ms, self.surveyed_mono_ms, self.took_ms = {}, {}, {}
         self.inventory, self.driver_up = inventory, True
 

@@ -98,6 +98,8 @@ class Witnesses:
     untold: int = 0  # facts beyond the bound of a window
     faults: dict[str, GpuFaults] = field(default_factory=dict)
     cases: Casebook = field(default_factory=Casebook)
+    actions: dict[str, int] = field(default_factory=dict)  # what the driver asked for last, as told
+    demanding: set[str] = field(default_factory=set)  # GPUs that answer only that they want a reset
     driver_version: str = ""
     cuda_version: int = 0
     _window: dict[str, tuple[int, int]] = field(default_factory=dict)

@@ -291,6 +291,7 @@ class NvmlDevice:
         """Take back a GPU that did not answer; what it refused before its reset is asked again."""
         if known.access is Access.LOST:
             self._events.returned(known.found.identity.uuid, known.handle)
+            known.gpm.free(self._library)
             known.gpm = Gpm()
         if known.access in {Access.LOST, Access.RESET_REQUIRED}:
             pulse = known.plans[Round.PULSE]  # just answered; asked again in full from the next pulse on

@@ -265,13 +265,14 @@ class _Jumping(SystemClock):
         return super().now_ms() + self.offset_ms
 
 
-def test_a_wall_clock_that_jumps_begins_a_new_run_and_stretches_no_span(rig: Rig) -> None:
-    """One hour of wall-clock jump adds no hour of coverage to any run."""
+@pytest.mark.parametrize("jump_ms", [limits.HOUR_MS, -limits.HOUR_MS, 2 * limits.REANCHOR_MS])
+def test_a_wall_clock_that_jumps_begins_a_new_run_and_stretches_no_span(rig: Rig, jump_ms: int) -> None:
+    """One hour of wall-clock jump, forth or back, adds no hour of coverage to any run; so does half a second."""
     clock = _Jumping()
     rig.clock = clock
     rig.start()
     until("observations", lambda: bool(rig.service.spans(rig.uuids[0])))
-    clock.offset_ms = 3_600_000
+    clock.offset_ms = jump_ms
     until("second run", lambda: len(rig.service.events("run_started")) == 2)
     until("observations", lambda: len({span[0] for span in rig.service.spans(rig.uuids[0])}) == 2)
     rig.stop()

@@ -309,6 +309,22 @@ def test_a_gpu_without_engine_counters_says_unsupported_once(driver: FakeDriver,
     assert driver.calls("nvmlGpmQueryDeviceSupport") == 1
 
 
+def test_a_gpu_that_goes_and_comes_leaves_no_memory_of_the_driver_behind(
+    driver: FakeDriver, device: NvmlDevice
+) -> None:
+    """The samples of its engines from before are given back, however often it is lost."""
+    gpu = first(device)
+    for _ in range(5):
+        device.survey(gpu, Round.STATUS)
+        driver.set_gpu_error(0, 15)
+        device.read(gpu)
+        driver.set_gpu_error(0, 0)
+        while device.read(gpu).access is not Access.OK:
+            pass
+
+    assert driver.calls("nvmlGpmSampleAlloc") == driver.calls("nvmlGpmSampleFree") == 10
+
+
 def test_trays_and_slots_beyond_127_are_bytes_and_no_characters(driver: FakeDriver, device: NvmlDevice) -> None:
     """The bindings would raise on them."""
     driver.set_location(slot=200, tray=150)
