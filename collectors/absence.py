@@ -81,7 +81,7 @@ class Opening:
         """Begin at once."""
         self._device = device
         self._done = threading.Event()
-        self.result: Inventory | DriverUnavailable | None = None
+        self.result: Inventory | DriverUnavailable = DriverUnavailable("agent:unreadable", "it ended without an answer")
         self._thread = threading.Thread(target=self._run, name="opening", daemon=True)
         self._thread.start()
 

@@ -93,7 +93,7 @@ class Agent:
             self._census.stop()
             self._ear.stop()
             self._device.close()
-            self._sender.drain(2.0)
+            self._sender.drain(limits.DRAIN_SECONDS)
             self._sender.stop()
             with self._lock:
                 self._spool.close()

@@ -111,6 +111,7 @@ BATCH_BYTES = 1024 * 1024
 MESSAGE_BYTES = 64 * 1024
 RESEND_MS = 2 * SECOND_MS
 RESEND_MAX_MS = 60 * SECOND_MS
+DRAIN_SECONDS = 2.0  # how long an agent that stops waits for the receipt of its last facts
 MEMORY_BUS_BATCHES = 1_024
 RECEIPT_WAIT_SECONDS = 30.0
 READINGS_KEPT = 65_536  # newest reading of each node; a node more is dropped and counted

@@ -300,7 +300,9 @@ def test_a_driver_that_hangs_as_a_whole_takes_nobody_down_and_costs_it_its_colle
     threads = [thread.name for thread in threading.enumerate() if thread.name.startswith("gpu-")]
     rig.stop()
     hung = {span[4] for gpu in rig.uuids for span in rig.service.spans(gpu)} - {None, "agent:edge"}
+    neighbours = [pair for gpu in rig.uuids for pair in itertools.pairwise(rig.service.spans(gpu))]
 
+    assert all(one[2] == two[1] for one, two in neighbours if one[0] == two[0])
     assert rig.device.pid != pid
     assert {span[3] for gpu in rig.uuids for span in rig.service.spans(gpu)} == {"up", None}
     assert "driver:hung" in hung

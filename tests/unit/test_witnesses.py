@@ -20,7 +20,7 @@ from collectors.kernel_lines import Notice, parse_message
 from collectors.narrator import Narrator, Speaker
 from collectors.witnesses import Witnesses, asks_for_a_reading
 from service.core import limits
-from service.core.events import Fact, NodeEvent, NodeObserved
+from service.core.events import Fact, NodeEvent, NodeObserved, RecoveryActionChanged
 from service.core.health import Health
 from service.core.incident import judge
 from service.core.wire import decode_fact, encode
@@ -157,12 +157,12 @@ def test_a_reading_is_asked_for_when_the_driver_is_about_to_name_an_action() -> 
 class Story:
     """A narrator of one GPU and the facts that it wrote."""
 
-    def __init__(self) -> None:
+    def __init__(self, witnesses: Witnesses | None = None) -> None:
         self.facts: list[Fact] = []
         gpu = GpuIdentity(uuid=GPU, position=0, index=0, module="m", module_id=1, name="g", pci_bus_id="9:1:0")
         inventory = Inventory(gpus=(gpu,), driver_version="580.95.05", nvml_version="13", cuda_version=13_000)
         speaker = Speaker(site="s", rack="r", node="n", tray=1, slot=1, boot="b", boot_ms=START_MS, run="run")
-        self.narrator = Narrator(speaker, inventory, self._keep, heartbeat_ms=1)
+        self.narrator = Narrator(speaker, inventory, self._keep, heartbeat_ms=1, witnesses=witnesses or Witnesses())
         self.narrator.start(START_MS, 0)
 
     def _keep(self, fact: Fact, _sync: bool) -> bool:
@@ -203,6 +203,23 @@ def test_a_fault_of_a_gpu_that_was_never_read_is_not_lost() -> None:
     told = [(span.from_ms - START_MS, span.to_ms - START_MS, span.gpus[0].cause) for span in story.spans()]
 
     assert told == [(0, 200, "agent:edge"), (200, 3_000, "xid:79")]
+
+
+def test_a_reset_that_took_the_driver_along_ends_what_was_open_before_it() -> None:
+    """Demand and action are known in the run after the reload: the incident closes, and what changed is told once."""
+    before = Story()
+    it = before.narrator.witnesses
+    before.read(START_MS + 100)
+    before.narrator.event(DeviceEvent(kind=DeviceEventKind.XID, gpu=GPU, event_type=8, data=95), START_MS + 200, 0)
+    wants = Reading(gpu=GPU, access=Access.RESET_REQUIRED, values={}, missing={}, recovery_action=1)
+    before.narrator.reading(wants, START_MS + 300, 0)
+    after = Story(it)
+    after.read(START_MS + 900)
+    after.read(START_MS + 1_000)
+    told = [fact.event for fact in after.facts if isinstance(fact, NodeEvent)]
+
+    assert it.open() == ()
+    assert told[1:] == [RecoveryActionChanged(action=0)]
 
 
 def test_a_gpu_that_demanded_a_reset_and_answers_again_had_one() -> None:
