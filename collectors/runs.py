@@ -15,13 +15,12 @@ from service.core.ports import Clock
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSettings:
-    """Where this agent stands and how it works."""
+    """Where this agent stands and how it works; the chassis slot is the driver's to tell."""
 
     site: str
     rack: str
     node: str
     tray: int
-    slot: int
     version: str = ""
     interval_ms: int = limits.POLL_INTERVAL_MS
     heartbeat_ms: int = limits.HEARTBEAT_MS
@@ -40,10 +39,12 @@ class Runs:
     keeper: Keeper
     witnesses: Witnesses
     damaged: list[LostRange]
+    _slot: int = 0  # until a driver names it
 
     def begin(self, inventory: Inventory, missing: tuple[GpuPlaced, ...] = ()) -> tuple[Narrator, Anchor]:
         """Announce a run of this inventory; return who tells it, and its scale of time."""
         anchor = Anchor.take(self.clock)
+        self._slot = self._slot if inventory.slot is None else inventory.slot
         narrator = Narrator(
             self._speaker(new_run(anchor.wall_ms)),
             inventory,
@@ -63,7 +64,7 @@ class Runs:
             rack=it.rack,
             node=it.node,
             tray=it.tray,
-            slot=it.slot,
+            slot=self._slot,
             boot=self.boot.boot,
             boot_ms=self.boot.boot_ms,
             run=run,

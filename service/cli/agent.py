@@ -84,14 +84,13 @@ def agent(
     names = _dcgm_names(dcgm_hostname_label) if dcgm_names else None
     clock = SystemClock()
     name = node or f"{rack}-t{tray:02d}"
-    device, slot = _device(mock, replay, name, clock.now_ms())
+    device = _device(mock, replay, name, clock.now_ms())
     is_real = mock is None and replay is None
     settings = AgentSettings(
         site=site,
         rack=rack,
         node=name,
         tray=tray,
-        slot=slot,
         interval_ms=interval_ms,
         heartbeat_ms=heartbeat_ms,
     )
@@ -142,7 +141,7 @@ def _dcgm_names(label: str) -> "DcgmNames":
     return DcgmNames(platform.node(), label=label)
 
 
-def _device(mock: str | None, replay: Path | None, node: str, now_ms: int) -> tuple["Device", int]:
+def _device(mock: str | None, replay: Path | None, node: str, now_ms: int) -> "Device":
     if mock is not None and replay is not None:
         raise ConfigurationError("--mock and --replay: choose one of them")
     if replay is not None:
@@ -150,11 +149,11 @@ def _device(mock: str | None, replay: Path | None, node: str, now_ms: int) -> tu
         from collectors.nvml.capture import load as load_capture
         from collectors.nvml.replay import ReplayLibrary
 
-        return NvmlDevice(library=ReplayLibrary(load_capture(replay))), 0
+        return NvmlDevice(library=ReplayLibrary(load_capture(replay)))
     if mock is None:
         from collectors.isolated import IsolatedDevice
 
-        return IsolatedDevice(), 0
+        return IsolatedDevice()
     from collectors.clock import SystemClock
     from collectors.mock import MockDevice
     from collectors.racks import World
@@ -164,4 +163,4 @@ def _device(mock: str | None, replay: Path | None, node: str, now_ms: int) -> tu
     world = World(load(mock), Span(now_ms, now_ms + 366 * limits.DAY_MS))
     if node not in world.nodes:
         raise ConfigurationError(f"--mock {mock}: has no node {node}; its racks are {', '.join(world.scenario.racks)}")
-    return MockDevice(world, node, SystemClock()), world.nodes[node].slot
+    return MockDevice(world, node, SystemClock())

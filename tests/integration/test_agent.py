@@ -25,7 +25,7 @@ from service.core import limits
 from service.core.errors import BusUnavailable
 from service.core.ports import Clock
 from service.core.wire import Batch, Receipt
-from tests.fakedriver.driver import STATE_VARIABLE, FakeDriver
+from tests.fakedriver.driver import STATE_VARIABLE, FakeDriver, Place
 
 Fact = dict[str, Any]
 Span = tuple[str, int, int, str | None, str | None]  # run, from, to, health, cause
@@ -91,9 +91,7 @@ class Rig:
         counts: bool = False,
     ) -> None:
         """Begin a life of the agent."""
-        settings = AgentSettings(
-            site="mem2", rack="r0001", node="r0001-t07", tray=7, slot=25, interval_ms=100, heartbeat_ms=500
-        )
+        settings = AgentSettings(site="mem2", rack="r0001", node="r0001-t07", tray=7, interval_ms=100, heartbeat_ms=500)
         self.agent = Agent(
             settings,
             device or self.device,
@@ -143,6 +141,7 @@ def test_a_run_is_told_from_start_to_clean_stop_without_a_hole(rig: Rig) -> None
     assert [fact["seq"] for fact in facts] == list(range(1, len(facts) + 1))
     assert facts[0]["event"]["kind"] == "run_started"
     assert [gpu["gpu"] for gpu in facts[0]["event"]["gpus"]] == rig.uuids
+    assert {fact["slot"] for fact in facts} == {Place().slot}
     assert facts[-1]["event"]["kind"] == "clean_stop"
     assert all(one[2] == two[1] for one, two in itertools.pairwise(spans))
     assert {span[3] for span in spans[1:]} == {"up"}

@@ -40,7 +40,7 @@ class Tray:
     def start(self, interval_ms: int = 100) -> None:
         """Begin a life of the agent and wait until it runs; at a quick pace, until it observes."""
         settings = AgentSettings(
-            site="mem2", rack="r0001", node="r0001-t07", tray=7, slot=25, interval_ms=interval_ms, heartbeat_ms=500
+            site="mem2", rack="r0001", node="r0001-t07", tray=7, interval_ms=interval_ms, heartbeat_ms=500
         )
         self.agent = Agent(
             settings,
