@@ -99,7 +99,7 @@ class Narrator:
         if look.health is Health.UP:
             self.witnesses.healthy(reading.gpu, at_ms)
             look = self.witnesses.standing_look(reading.gpu) or look
-        if look.health in {Health.UP, Health.DEGRADED} and not self._actions.get(reading.gpu):
+        if look.health in {Health.UP, Health.DEGRADED} and not self.witnesses.actions.get(reading.gpu):
             self.witnesses.served(reading.gpu, at_ms)
         track = self._tracks.get(reading.gpu)
         if track is None:  # the first reading: what was before it in this run is not covered
