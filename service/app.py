@@ -10,20 +10,20 @@ import structlog
 
 from service import exporter
 from service.core import limits
-from service.core.contract import Contract
+from service.core.contract import Agreement, Contract
+from service.core.cut import Cut
 from service.core.errors import LedgerError
 from service.core.facts import Fact, FactKind
-from service.core.periods import month_of, month_span, previous_month
 from service.core.ports import Clock, Ledger, Subscriber
-from service.core.said import OPERATOR_PARTITION, Telling
+from service.core.said import Telling
 from service.core.seal import Seal
 from service.desk import Booked, Desk
-from service.issue import issued
 from service.projection import Projection, Snapshot
 from service.recorder import Recorder
 from service.restart import Checkpoint, Checkpoints, Folded, NoCheckpoints, folded
 from service.scheduler import Job, Scheduler
 from service.sealing import Sealer
+from service.statements.keeper import Keeper
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +47,7 @@ class Service:
     recorder: Recorder = field(init=False)
     projection: Projection = field(init=False)
     _folded: Folded = field(init=False)  # what recorder and projection share, and a checkpoint keeps
+    _keeper: Keeper = field(init=False)
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
     _scheduler: Scheduler | None = None
@@ -61,6 +62,13 @@ class Service:
             self.recorder.expect_losses()
         self.projection = Projection(self.contract, grace_ms=self.grace_ms)
         self.projection.restore(self.ledger, self._folded.history)
+        self._keeper = Keeper(
+            agreement=Agreement.of((self.contract,)),
+            ledger=self.ledger,
+            clock=self.clock,
+            cut=self._cut_with_open,
+            book=self._book,
+        )
         self._seal = next(reversed(self.ledger.seals()), None)
 
     def start(self) -> None:
@@ -178,32 +186,15 @@ class Service:
         self.projection.apply((fact for fact in recorded.facts if fact.kind is not FactKind.OPEN), recorded.progress)
 
     def close_month(self) -> None:
-        """Issue the draft statement of each tenant for the month before, once."""
-        zone = self.contract.zone_info
-        month = previous_month(month_of(self.clock.now_ms(), zone))
-        period = month_span(month, zone)
-        known = {fact.key for fact in self.ledger.facts(kinds=[FactKind.STATEMENT.value])}
-        due = [t for t in self.contract.tenants if t.objectives and _key(t.id, month) not in known]
-        if not due:
-            return
+        """Issue the statements that are due: drafts, finals, and restatements of what changed since."""
+        for fact in self._keeper.turn():
+            log.info("statement_issued", key=fact.key)
+
+    def _cut_with_open(self) -> Cut:
         with self._writing:
             self._note_open()
-            cut = self.ledger.cut()
-        drafts = tuple(
-            Fact(
-                kind=FactKind.STATEMENT,
-                key=_key(tenant.id, month),
-                partition=OPERATOR_PARTITION,
-                from_ms=period.from_ms,
-                to_ms=period.to_ms,
-                body=issued(self.contract, self.ledger, tenant, month, cut),
-            )
-            for tenant in due
-        )
+            return self.ledger.cut()
+
+    def _book(self, fact: Fact, at_ms: int) -> None:
         with self._writing:
-            self.ledger.commit(drafts, (), self.clock.now_ms())
-        log.info("month_closed", month=month, statements=len(drafts))
-
-
-def _key(tenant_id: str, month: str) -> str:
-    return f"statement/{tenant_id}/{month}/1"
+            self.ledger.commit((fact,), (), at_ms)

@@ -72,12 +72,14 @@ def _objective(one: Settled, month: str) -> dict[str, Any]:
 def result_json(result: Result, currency: str) -> dict[str, Any]:
     """Return one objective's result in the published shape."""
     objective = result.objective
+    tested = result.all_units if result.pool is None else (result.pool,)
     return {
         "objective": {
             "name": objective.name,
             "unit": objective.unit,
             "target": str(objective.target),
         },
+        "time_ms": sum(unit.time_ms * unit.count for unit in tested),
         "denominator_ms": number(result.denominator_ms),
         "down_ms": number(result.down_ms),
         "settled_down_ms": number(result.settled_down_ms),

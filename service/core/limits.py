@@ -137,6 +137,7 @@ RESTORED_OFFERS = 3  # so often an agent offers its oldest number before a resto
 CHECKPOINT_SECONDS = 3_600.0
 KEY_LENGTH = 512  # of a fact: a node, a run and a GPU fit twice
 OPERATOR_BODY_BYTES = 64 * 1024  # what one person says at once
+OPEN_REACH_MS = 60 * DAY_MS  # a spool holds about 35 days: a note of what is open changes no older month
 DEAD_RUN_MS = DAY_MS  # a run that is silent for so long while another speaks for its node will hardly come back
 
 # Contract files
@@ -146,6 +147,11 @@ CONTRACT_DURATION_MS = 10 * 366 * DAY_MS  # no rule of a contract is meant to la
 CONTRACT_VERSIONS = 256
 EXACT_KEPT = 512  # decimals of contracts whose fractions are kept: targets, tier edges, weights
 FORMULA_LINES = 200  # of one credit, shown at once; each unit keeps its own
+EVIDENCE_PLACES = 2_000  # places whose rows one statement names
+EVIDENCE_ROWS = 200  # rows of one place that one statement names; `explain` lists them all
+EVIDENCE_NEAR_MS = 10 * MINUTE_MS  # events so close to an outage are shown with it
+STATEMENT_MONTHS = 120  # months of a tenant that are watched for what changes them
+EXPLAIN_ROWS = 10_000  # of one explanation
 CLAIM_DAYS = 3_660  # daily hours of a longer claim are not listed
 
 assert CALL_DEADLINE_MS > POLL_INTERVAL_MS  # noqa: S101 -- a relation between our own constants

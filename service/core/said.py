@@ -108,7 +108,14 @@ class Corrected(_Said, frozen=True, kw_only=True, tag="correction"):
     """The fact named by `Fact.replaces` does not hold; what does, if anything, is a fact of its own."""
 
 
-Said = Leased | Accepted | Swapped | Claimed | Decided | Stopped | Marked | Asserted | Corrected
+class Finalised(_Said, frozen=True, kw_only=True, tag="finalised"):
+    """The statement of a tenant's month may become final, where the contract asks for that decision."""
+
+    tenant: Id
+    month: Annotated[str, msgspec.Meta(pattern=r"^\d{4}-(0[1-9]|1[0-2])\Z")]
+
+
+Said = Leased | Accepted | Swapped | Claimed | Decided | Stopped | Marked | Asserted | Corrected | Finalised
 
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Said)

@@ -17,6 +17,7 @@ from service.core.said import (
     Claimed,
     Corrected,
     Decided,
+    Finalised,
     Leased,
     Marked,
     Said,
@@ -31,7 +32,7 @@ Lookup = Callable[[str], Fact | None]  # a key to its fact, if that still stands
 _PLACES = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}(/t\d{1,3}(/g\d{1,2})?)?")
 _RANGE = re.compile(r"([A-Za-z_-]+)(\d+)\.\.([A-Za-z_-]+)(\d+)")
 _KEY_TEXT = 160  # a longer list of places is named by its hash
-_SPANS = (Leased, Claimed, Stopped, Asserted)  # have a beginning and an end
+_SPANS = (Leased, Claimed, Stopped, Asserted, Finalised)  # have a beginning and an end
 _INSTANTS = (Accepted, Marked)  # have a beginning only
 _FIXED = {FactKind.OPEN, FactKind.REFUSED, FactKind.STATEMENT}
 
@@ -127,6 +128,8 @@ def key_of(telling: Telling) -> str:
     match said:
         case Claimed() | Decided():
             about = said.claim
+        case Finalised():
+            about = f"{said.tenant}/{said.month}"
         case Leased():
             about = f"{said.tenant}/{_named(said.places)}/{at}"
         case Accepted():

@@ -79,10 +79,14 @@ class Item(Model):
 
 
 class Reporting(Model):
-    """When statements come out, how long they may be disputed and who sees what."""
+    """When statements come out, how long they may be disputed and who sees what.
+
+    A draft becomes final after `dispute_days` by itself, or once a person has decided so as well.
+    """
 
     statement_by_business_day: Annotated[int, Field(ge=1, le=31)] | None = None
-    dispute_days: Annotated[int, Field(ge=0, le=366)] = 0
+    dispute_days: Annotated[int, Field(ge=0, le=366)] = 14
+    finalise: Literal["automatic", "decided"] = "automatic"
     retain_months: Annotated[int, Field(ge=1, le=240)] | None = None
     tenant_visible_fields: Annotated[tuple[Name, ...], Listed] = ()
     hash_chain: Literal[True] = True

@@ -1,0 +1,1 @@
+"""Statements as they are issued: drawn from a cut, kept as rows, restated, shown and explained."""
