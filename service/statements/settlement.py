@@ -25,7 +25,7 @@ def settlement(basis: Basis, document: Mapping[str, Any], before: Sequence[Issue
     late = _late(basis, document, cut)
     amount = _total(document, late)
     settled = [one for one in before if one.settled]
-    credited = Decimal(settled[-1].document["settlement"]["amount"]) if settled else Decimal(0)
+    credited = Decimal(settled[-1].document["settlement"]["amount"]) if settled else Decimal("0.00")
     pays = document["status"] in SETTLED and document["issued"] is not None
     zone = basis.in_force(document["month"]).zone_info
     posted = amount - credited if pays else Decimal(0)
