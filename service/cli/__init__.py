@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import typer
 
-from service.cli import agent, backup, check, demo, doctor, fact, lean, ledger, scan, serve, verify
+from service.cli import agent, backup, check, demo, doctor, explain, fact, lean, ledger, scan, serve, statement, verify
 from service.core.errors import ThreeninesError
 
 COULD_NOT_RUN = 2
@@ -35,7 +35,8 @@ def build() -> typer.Typer:
         ("doctor", doctor.doctor),
         ("check", check.check),
         ("import", ledger.import_spans),
-        ("statement", ledger.statement),
+        ("statement", statement.statement),
+        ("explain", explain.explain),
         ("verify", verify.verify),
         ("backup", backup.backup),
     ):

@@ -47,6 +47,7 @@ def build() -> typer.Typer:
         ("stop", stop),
         ("mark", mark),
         ("assert", assert_),
+        ("finalise", finalise),
         ("correct", correct),
         ("list", list_),
     ):
@@ -239,6 +240,36 @@ def assert_(
     """
     said = {"said": "assertion", "places": places, "health": health, "cause": cause}
     tell(said, Way(ledger, service, token_file, ca_file), why, by, evidence, from_, to)
+
+
+def finalise(
+    tenant: Annotated[str, typer.Argument(help="Tenant id.")],
+    month: Annotated[str, typer.Argument(help="YYYY-MM")],
+    why: Why,
+    by: By = None,
+    evidence: Evidence = None,
+    ledger: LedgerUrl = _LEDGER,
+    service: ServiceUrl = _SERVICE,
+    token_file: TokenFile = None,
+    ca_file: CaFile = None,
+) -> None:
+    """Decide that a month's statement may become final, where the contract asks for it (reporting.finalise).
+
+    Example: threenines fact finalise reflection 2026-07 --why "tenant agreed on 2026-08-09" --evidence MAIL-17
+    """
+    from zoneinfo import ZoneInfo
+
+    from service.core.errors import ConfigurationError
+    from service.core.periods import month_span, utc_text
+
+    try:
+        span = month_span(month, ZoneInfo("UTC"))
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+    said = {"said": "finalised", "tenant": tenant, "month": month}
+    tell(
+        said, Way(ledger, service, token_file, ca_file), why, by, evidence, utc_text(span.from_ms), utc_text(span.to_ms)
+    )
 
 
 def correct(

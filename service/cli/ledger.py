@@ -1,4 +1,4 @@
-"""`threenines import` and `threenines statement`: history in, results out."""
+"""`threenines import`: history in."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,6 @@ import typer
 
 from service.cli.options import emit, is_json, say
 from service.cli.sealing import sealer
-from service.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from service.sealing import Sealer
@@ -69,70 +68,3 @@ def _sealed(sealer: "Sealer") -> None:
     day = sealer.due()
     made = sealer.seal(day) if day is not None else None
     say(f"sealed {made.day}: {made.digest}" if made else "the last whole day is sealed already; the next seal has it")
-
-
-def statement(
-    contract: Annotated[Path, typer.Option(help="Contract file.")],
-    ledger: Annotated[str, typer.Option(help="Ledger URL; may belong to a running service.")],
-    tenant: Annotated[str, typer.Option(help="Tenant id.")],
-    month: Annotated[str, typer.Option(help="Calendar month of the contract's zone, YYYY-MM.")],
-    up_to: Annotated[str | None, typer.Option(help="Count a running month only up to here (UTC).")] = None,
-    as_of: Annotated[str | None, typer.Option(help="As the ledger was at this instant (UTC).")] = None,
-    output: Annotated[str, typer.Option("-o", "--output", help="table or json")] = "table",
-) -> None:
-    """Print a tenant's result for a month; exit status 1 when a target is missed or undetermined.
-
-    Example: threenines statement --contract c.yaml --ledger sqlite:///t.db --tenant reflection --month 2026-07 -o json
-    """
-    from service.contracts import load
-    from service.core.cut import cut_json
-    from service.core.periods import parse_utc
-    from service.ledger.store import SqlLedger
-    from service.projection import history_of
-    from service.statement import draw
-
-    as_json = is_json(output)
-    terms = load(contract)
-    try:
-        party = terms.tenant(tenant)
-    except KeyError as error:
-        known = ", ".join(one.id for one in terms.tenants)
-        raise ConfigurationError(f"no tenant {tenant!r} in {contract}; there are {known}") from error
-    book = SqlLedger(ledger, read_only=True)
-    try:
-        cut = None if as_of is None else book.cut(parse_utc(as_of))
-        drawn = draw(terms, history_of(book, cut), party, month, up_to_ms=parse_utc(up_to) if up_to else None)
-        if cut is not None:
-            drawn["cut"] = cut_json(cut)
-    except ValueError as error:
-        raise ConfigurationError(str(error)) from error
-    finally:
-        book.close()
-    if as_json:
-        emit(drawn)
-    else:
-        _table(drawn)
-    met = all(one["met"] is True for one in drawn["objectives"])
-    raise typer.Exit(0 if met else _BREACHED)
-
-
-def _table(drawn: dict) -> None:  # type: ignore[type-arg]
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f"{drawn['tenant']} {drawn['period']['from']} to {drawn['period']['to']}")
-    for name in ("objective", "target", "lo", "hi", "settled", "met", "down GPU-h", "unknown GPU-h", "credit"):
-        table.add_column(name)
-    for one in drawn["objectives"]:
-        bounds = one["availability"] or dict.fromkeys(("lo", "hi", "settled"), "-")
-        credit = one["credit"]
-        table.add_row(
-            one["objective"]["name"],
-            one["objective"]["target"],
-            *(str(bounds[name])[:10] for name in ("lo", "hi", "settled")),
-            {True: "yes", False: "NO", None: "open"}[one["met"]],
-            f"{one['down_ms'] / 3_600_000:.2f}",
-            f"{one['unknown_ms'] / 3_600_000:.2f}",
-            f"{credit['amount']} {credit['currency']}",
-        )
-    Console().print(table)

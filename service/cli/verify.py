@@ -42,7 +42,7 @@ def verify(
 
 
 def _report(url: str, seals: Path | None, public_key: Path | None, contract: Path | None) -> "Report":
-    from service.contracts import load
+    from service.contracts import load_agreement
     from service.issue import recompute
     from service.ledger.opening import path_of
     from service.ledger.seal_files import load as load_seals
@@ -52,7 +52,7 @@ def _report(url: str, seals: Path | None, public_key: Path | None, contract: Pat
 
     exported = None if seals is None else load_seals(seals)
     judge = None if public_key is None else Verifier.load(public_key).fault_of
-    terms = None if contract is None else load(contract)
+    terms = None if contract is None else load_agreement((contract,))
     path = path_of(url)
     book: Ledger | None = None
     try:

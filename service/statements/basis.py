@@ -42,6 +42,12 @@ class Basis:
         return month_span(month, self.in_force(month).zone_info)
 
     def contract_hash(self, period: Span) -> str:
-        """Return the SHA-256 of the versions in force in a period, hex; later ones do not change it."""
-        found = [one.model_dump(mode="json", by_alias=True) for _, one in self.agreement.in_force(period)]
+        """Return the SHA-256 of the versions in force in a period, hex.
+
+        Later versions do not change it, nor do terms that a later release learns.
+        """
+        found = [
+            one.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+            for _, one in self.agreement.in_force(period)
+        ]
         return digest(canonical(found))

@@ -15,6 +15,7 @@ _FIGURES = {
     "excluded_ms": "E, excluded time",
     "degraded_ms": "degraded time",
     "met": "target",
+    "counted_ms": "counted",
     "units": "units",
     "causes": "down time by cause",
     "excluded": "excluded time",
