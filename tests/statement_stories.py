@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from service.clock import SimulatedClock
 from service.core import limits
@@ -81,6 +81,14 @@ class Story:
             for gpu, place in GPUS.items()
         ]
         self.commit(placed)
+
+    def __enter__(self) -> Self:
+        """Leave it to `with` to close the ledger."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the ledger."""
+        self.ledger.close()
 
     @property
     def basis(self) -> Basis:

@@ -114,5 +114,5 @@ def _claim(claim: Told) -> Iterator[str]:
         yield f"  {verb} by {one['by']}, recorded {instant(one['recorded'])} as {one['key']}: {one['why']}."
     for one in claim["objectives"]:
         reasons = "; ".join(part["reason"] for part in one["refused"])
-        refused = f"; refused: {reasons}" if reasons else ""
+        refused = f"; not granted: {reasons}" if reasons else ""
         yield f"  {one['objective']}: {duration(one['excluded_ms'])} excluded{refused}."

@@ -16,13 +16,13 @@ class Basis:
     agreement: Agreement
     ledger: Ledger
 
-    def tenant(self, tenant_id: str) -> Tenant:
-        """Return a tenant as the newest version that knows it has it.
+    def tenant(self, tenant_id: str, month: str) -> Tenant:
+        """Return a tenant as the version has it under which a month begins, or the newest that knows it.
 
         Raises:
             ValueError: If no version does.
         """
-        for version in reversed(self.agreement.versions):
+        for version in (self.in_force(month), *reversed(self.agreement.versions)):
             for tenant in version.tenants:
                 if tenant.id == tenant_id:
                     return tenant

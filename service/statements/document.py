@@ -49,12 +49,13 @@ def draw(
         ValueError: If there is no such tenant or month.
         LedgerError: If the ledger does not have the cut.
     """
-    tenant = basis.tenant(tenant_id)
+    tenant = basis.tenant(tenant_id, month)
     history = history_of(basis.ledger, cut)
     drawn = statement.draw(basis.agreement, history, tenant, month, up_to_ms=up_to_ms)
     before = versions(basis.ledger, tenant_id, month, cut)
     previous = before[-1] if before else None
     document = drawn | _stood_on(basis, tenant, month, cut, history, drawn)
+    document["objectives"] = [_own(one, document["claims"]) for one in drawn["objectives"]]
     document |= {
         "format": FORMAT,
         "month": month,
@@ -65,6 +66,12 @@ def draw(
     }
     document["settlement"] = settlement(basis, document, before, cut)
     return document | _compared(document, previous)
+
+
+def _own(objective: dict[str, Any], claims: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return an objective without what was refused of other tenants' claims, or in other months."""
+    mine, excluded = {one["claim"] for one in claims}, objective["excluded"]
+    return objective | {"excluded": excluded | {"refused": [o for o in excluded["refused"] if o["claim"] in mine]}}
 
 
 def _stood_on(

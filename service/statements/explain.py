@@ -48,7 +48,7 @@ def explain(basis: Basis, asked: Asked, cut: Cut | None) -> dict[str, Any]:
         ConfigurationError: If there is no such objective.
         LedgerError: If the ledger does not have the cut.
     """
-    tenant, contract = basis.tenant(asked.tenant), basis.in_force(asked.month)
+    tenant, contract = basis.tenant(asked.tenant, asked.month), basis.in_force(asked.month)
     history, period = history_of(basis.ledger, cut), basis.period(asked.month)
     settled = _chosen(settled_month(basis.agreement, history, asked.tenant, asked.month), asked)
     outages = [outage for one in settled for outage in one.result.outages if asked.takes(outage.unit)]

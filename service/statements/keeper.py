@@ -5,16 +5,17 @@ own, drawn from a cut that it names.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from service.core import limits
 from service.core.contract import Agreement, Tenant
 from service.core.cut import Cut, cut_of
 from service.core.facts import Fact, FactKind, changed
+from service.core.heard import standing
 from service.core.periods import following_month, month_of, previous_month
 from service.core.ports import Clock, Ledger
-from service.core.said import OPERATOR_PARTITION
+from service.core.said import OPERATOR_PARTITION, Leased
 from service.core.statements.canonical import canonical, digest
 from service.core.statements.lifecycle import (
     Status,
@@ -70,11 +71,10 @@ class Keeper:
     cut: Callable[[], Cut]
     book: Callable[[Fact, int], None]
     _heads: dict[_Month, _Head] | None = None
-    _tenants: dict[str, Tenant] = field(init=False)
 
-    def __post_init__(self) -> None:
-        """Know the tenants; those whom the newest version no longer names as the last one did."""
-        self._tenants = {one.id: one for version in self.agreement.versions for one in version.tenants}
+    def _knows(self, tenant_id: str) -> bool:
+        """Return whether the contract still names a tenant; else its statements stay as they are."""
+        return any(one.id == tenant_id for version in self.agreement.versions for one in version.tenants)
 
     def turn(self) -> tuple[Fact, ...]:
         """Issue whatever is due now; return the rows."""
@@ -98,14 +98,24 @@ class Keeper:
             for _ in range(limits.STATEMENT_MONTHS if tenant.objectives else 0):
                 if month > last or now_ms < ends_ms(tenant, month, zone):
                     break
-                yield (tenant.id, month), Status.DRAFT
+                if self._leased(tenant, month):
+                    yield (tenant.id, month), Status.DRAFT
                 month = following_month(month)
 
+    def _leased(self, tenant: Tenant, month: str) -> bool:
+        """Return whether a tenant leases anything in a month, by contract or as a person said."""
+        period = self._basis.period(month)
+        if any(lease.span.clip(period) for lease in tenant.leases):
+            return True
+        heard = standing(self.ledger.facts(kinds=[FactKind.OPERATOR.value]))
+        told = (one for one in heard if isinstance(one.said, Leased) and one.said.tenant == tenant.id)
+        return any(one.span.clip(period) for one in told)
+
     def _finals(self, heads: dict[_Month, _Head]) -> Iterator[tuple[_Month, Status]]:
-        drafts = [(month, head) for month, head in heads.items() if not head.settled and month[0] in self._tenants]
+        drafts = [(month, head) for month, head in heads.items() if not head.settled and self._knows(month[0])]
         told = {fact.key for fact in self.ledger.facts(kinds=["operator"])} if drafts else set()
         for month, head in drafts:
-            tenant, zone = self._tenants[month[0]], self._basis.in_force(month[1]).zone_info
+            tenant, zone = self._basis.tenant(*month), self._basis.in_force(month[1]).zone_info
             decided = tenant.reporting.finalise == "automatic" or decision_key(*month) in told
             due_ms = final_due_ms(ends_ms(tenant, month[1], zone), head.recorded_ms, tenant.reporting, zone)
             if decided and self.clock.now_ms() >= due_ms:
@@ -114,11 +124,11 @@ class Keeper:
     def _changed(self, heads: dict[_Month, _Head], now: Cut) -> Iterator[_Month]:
         """Yield settled months of which rows were recorded since that may change their numbers."""
         for month, head in sorted(heads.items(), key=lambda item: item[0][1], reverse=True):
-            if not head.settled or head.cut == now or month[0] not in self._tenants:
+            if not head.settled or head.cut == now or not self._knows(month[0]):
                 continue
             zone = self._basis.in_force(month[1]).zone_info
             since_ms = self._basis.period(month[1]).from_ms - limits.DAY_MS
-            to_ms = ends_ms(self._tenants[month[0]], month[1], zone)
+            to_ms = ends_ms(self._basis.tenant(*month), month[1], zone)
             if any(concerns(fact, to_ms) for fact in self.ledger.facts(since_ms=since_ms, after=head.cut, up_to=now)):
                 yield month
             else:

@@ -44,7 +44,7 @@ def _late(basis: Basis, document: Mapping[str, Any], cut: Cut | None) -> list[di
     if cut is None:
         return []
     tenant_id, month = document["tenant"], document["month"]
-    tenant = basis.tenant(tenant_id)
+    tenant = basis.tenant(tenant_id, month)
     period_to_ms = ends_ms(tenant, month, basis.in_force(month).zone_info)
     found = []
     for objective in tenant.objectives:
@@ -70,7 +70,7 @@ def _within(early: Cut, cut: Cut) -> Cut:
 def _credits(
     basis: Basis, document: Mapping[str, Any], objective: Objective, early: Cut, at_ms: int
 ) -> list[dict[str, Any]]:
-    tenant = basis.tenant(document["tenant"])
+    tenant = basis.tenant(document["tenant"], document["month"])
     drawn = statement.draw(basis.agreement, history_of(basis.ledger, early), tenant, document["month"])
     shown = [one["credit"]["amount"] for one in document["objectives"] if one["objective"]["name"] == objective.name]
     paid = [one["credit"]["amount"] for one in drawn["objectives"] if one["objective"]["name"] == objective.name]

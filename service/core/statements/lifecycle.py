@@ -36,8 +36,14 @@ SETTLED = frozenset({Status.FINAL.value, Status.RESTATED.value})  # money follow
 
 
 def numbers(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of a document that a tenant is paid by."""
-    return {name: document.get(name) for name in _NUMBERS}
+    """Return the part of a document that a tenant is paid by; a claim that took nothing is none of it."""
+    found = {name: document.get(name) for name in _NUMBERS}
+    return found | {"objectives": [_counted(one) for one in document.get("objectives", ())]}
+
+
+def _counted(objective: Mapping[str, Any]) -> dict[str, Any]:
+    excluded = objective.get("excluded", {})
+    return {**objective, "excluded": {name: excluded[name] for name in excluded if name != "refused"}}
 
 
 def key_of(tenant: str, month: str, version: int) -> str:
