@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 from service.core import limits
 from service.core.health import Health, health_of
-from service.core.xid import takes_down
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,18 +194,11 @@ def now(track: Track) -> Look:
     return track.unseen or track.look
 
 
-def xid(track: Track, at_ms: int, code: int) -> Step:
-    """Take in an XID: a fault class takes the GPU down at once, exactly; others change nothing."""
-    if not takes_down(code):
-        return track, ()
-    return fault(track, at_ms, Look(Health.DOWN, f"xid:{code}"))
-
-
 def fault(track: Track, at_ms: int, look: Look) -> Step:
     """Take in an event that by itself says how the GPU is, from this instant on, without confirmation."""
     pending = track.pending
     relapse = pending is not None and look.health is track.look.health and _outranks(look, pending)
-    if not relapse and not _outranks(look, track.look):  # as bad already: the first cause names it
+    if not relapse and not _outranks(look, now(track)):  # as bad already: the first cause names it
         kept = track.fault if track.fault is not None and not _outranks(look, track.fault) else look
         return replace(track, fault=kept, fault_ms=at_ms), ()
     if pending is not None and pending.health is look.health:  # the suspicion is confirmed by the event

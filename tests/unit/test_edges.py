@@ -19,13 +19,17 @@ from collectors.edges import (
     now,
     read,
     release,
-    xid,
 )
 from service.core.health import Health
 
 LOST = Look(Health.DOWN, "gpu:lost")
 HUNG = Look(None, "agent:hung_call")
 POLICY = Policy(confirm_down=2, confirm_up=3, tie_break_ms=10_000)
+
+
+def xid(track: Track, at_ms: int, code: int) -> Step:
+    """Return the step of an XID whose class takes a GPU down."""
+    return fault(track, at_ms, Look(Health.DOWN, f"xid:{code}"))
 
 
 def play(track: Track, looks: list[tuple[int, Look]]) -> tuple[Track, list[Piece]]:
@@ -85,14 +89,6 @@ def test_a_fault_xid_cuts_at_the_event() -> None:
     assert more == (Piece(1_234, 2_000, Look(Health.DOWN, "xid:79")),)
 
 
-@pytest.mark.parametrize("code", [13, 31, 43, 45, 68, 94, 999, 145, 63])
-def test_an_application_or_unknown_xid_changes_nothing(code: int) -> None:
-    """Codes that are the workload's own, bookkeeping or unknown never take a GPU down."""
-    track = begin(0, UP)
-
-    assert xid(track, 500, code) == (track, ())
-
-
 def test_good_readings_do_not_end_an_xid_before_the_driver_had_time_to_name_an_action() -> None:
     """For ten seconds a fault code holds against good readings; then three of them recover it."""
     track, _ = xid(begin(0, UP), 100, 46)
@@ -127,10 +123,19 @@ def test_what_happened_while_nobody_saw_may_have_happened_since_the_last_good_re
     """A fault that is found after a hang is not before the reading that preceded the hang."""
     track, _ = blind(begin(1_000, UP), 3_500, "agent:hung_call")
     _, pieces = play(track, [(4_000, LOST), (5_000, LOST)])
-    _, struck = fault(track, 3_800, DOWN_95)
 
     assert pieces == [Piece(3_500, 4_000, EDGE), Piece(4_000, 5_000, LOST, 1_000)]
+
+
+@pytest.mark.parametrize("before", [UP, LOST])
+def test_an_event_of_a_gpu_that_nobody_sees_is_known_from_the_event_on(before: Look) -> None:
+    """Whatever it was before it hung, between the last look and the event its time is nobody's."""
+    track, _ = blind(begin(1_000, before), 3_500, "agent:hung_call")
+    track, struck = fault(track, 3_800, DOWN_95)
+    _, still = blind(track, 4_500, "agent:hung_call")
+
     assert struck == (Piece(3_500, 3_800, EDGE),)
+    assert still == (Piece(3_800, 4_500, DOWN_95),)
 
 
 def test_a_reading_that_began_before_what_is_decided_is_no_news() -> None:
