@@ -248,7 +248,7 @@ class Agent:
         now_ms = self._clock.monotonic_ms()
         polled = {gpu.uuid for gpu in settled.inventory.gpus}
         self.shown.overdue = tuple(hanging)
-        self._census.hurry(is_short=bool(hanging or settled.missing))
+        self._census.hurry(is_short=bool(hanging or settled.missing or settled.inventory.unanswered))
         if came := self._came(settled, polled, now_ms):
             return Gone(now_ms, f"new on this tray: {', '.join(sorted(came))}", "agent:edge")
         if not hanging:
