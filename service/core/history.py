@@ -5,12 +5,13 @@ and disorder change nothing about the result, because timelines are computed fro
 evidence of a GPU and not step by step.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
+
+import msgspec
 
 from service.core.contract import Contract, Tenant
 from service.core.contract.places import names, racks_of
@@ -32,6 +33,25 @@ from service.core.timeline import (
     overlaid,
     reboots,
 )
+
+
+class _Event(msgspec.Struct, frozen=True, gc=False):
+    """What counts of an event's body; the rest of it, and other kinds, are not looked at."""
+
+    kind: str
+    boot: str = ""
+    boot_ms: int = 0
+
+
+_EVENT = msgspec.json.Decoder(_Event)
+
+
+def _event_of(fact: Fact) -> _Event:
+    try:
+        return _EVENT.decode(fact.body)
+    except msgspec.DecodeError as error:
+        msg = f"{fact.key} is damaged: {error}; run `threenines verify`"
+        raise ValueError(msg) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,25 +122,22 @@ class History:
             self._forget_event(fact)
 
     def _forget_event(self, fact: Fact) -> None:
-        body = json.loads(fact.body)
-        if body["kind"] == "run_started":
-            self._boots[fact.node].discard(Boot(body["boot"], body["boot_ms"]))
-        elif body["kind"] == "clean_stop":
+        event = _event_of(fact)
+        if event.kind == "run_started":
+            self._boots[fact.node].discard(Boot(event.boot, event.boot_ms))
+        elif event.kind == "clean_stop":
             self._stops[fact.node].discard(Stop(fact.from_ms))
-        for gpu in self._gpus_of(fact.node):
+        for gpu in self._seen_by.get(fact.node, ()):
             self._revision[gpu] += 1
 
     def _learn_event(self, fact: Fact) -> None:
-        body = json.loads(fact.body)
-        if body["kind"] == "run_started":
-            self._boots[fact.node].add(Boot(body["boot"], body["boot_ms"]))
-        elif body["kind"] == "clean_stop":
+        event = _event_of(fact)
+        if event.kind == "run_started":
+            self._boots[fact.node].add(Boot(event.boot, event.boot_ms))
+        elif event.kind == "clean_stop":
             self._stops[fact.node].add(Stop(fact.from_ms))
-        for gpu in self._gpus_of(fact.node):
+        for gpu in self._seen_by.get(fact.node, ()):
             self._revision[gpu] += 1
-
-    def _gpus_of(self, node: str) -> list[str]:
-        return list(self._seen_by.get(node, ()))
 
     def follow(self, progress: Progress) -> None:
         """Replace the open coverage of a run."""

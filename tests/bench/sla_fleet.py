@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-
 from collectors.faults import Fault, RackShape, draw
+
 from service.clock import SimulatedClock
 from service.core.events import GpuPlaced, GpuSeen, NodeEvent, NodeObserved, RunStarted, XidRaised
 from service.core.health import Health
@@ -142,7 +142,9 @@ def _tenant(name: str, racks: Sequence[str]) -> dict[str, Any]:
             {"name": "gpu-999", "unit": "gpu", **promise},
             {"name": "pool-999", "unit": "pool", **promise},
         ],
-        "leases": [{"places": [f"{racks[0]}..{racks[-1]}"], "from": "2026-01-01T00:00:00Z", "to": "2030-01-01T00:00:00Z"}],
+        "leases": [
+            {"places": [f"{racks[0]}..{racks[-1]}"], "from": "2026-01-01T00:00:00Z", "to": "2030-01-01T00:00:00Z"}
+        ],
     }
 
 
@@ -217,7 +219,9 @@ class _Tray:
 
     def _started(self, at_ms: int) -> bytes:
         self._boot, self._seq, self._silent = self._boot + 1, 0, False
-        placed = tuple(GpuPlaced(gpu=gpu, position=place.position) for gpu, place in zip(self._gpus, self._places, strict=True))
+        placed = tuple(
+            GpuPlaced(gpu=gpu, position=place.position) for gpu, place in zip(self._gpus, self._places, strict=True)
+        )
         started = RunStarted(tray=self._tray, boot_ms=at_ms, gpus=placed, driver="580.95.05", version="1")
         return encode(NodeEvent(**self._head(), at_ms=at_ms, sent_ms=at_ms, event=started))
 
@@ -227,7 +231,9 @@ class _Tray:
         return encode(NodeEvent(**self._head(), at_ms=fault.from_ms, sent_ms=fault.from_ms, gpu=hit, event=event))
 
     def _observed(self, from_ms: int, to_ms: int, active: Sequence[Fault]) -> bytes:
-        seen = self._well if not active else tuple(map(self._seen, self._places, self._gpus, [active] * len(self._gpus)))
+        seen = (
+            self._well if not active else tuple(map(self._seen, self._places, self._gpus, [active] * len(self._gpus)))
+        )
         return encode(NodeObserved(**self._head(), from_ms=from_ms, to_ms=to_ms, sent_ms=to_ms, gpus=seen))
 
     @staticmethod

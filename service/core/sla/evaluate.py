@@ -19,7 +19,7 @@ from service.core.sla.assemble import assembled, summed, weight_of
 from service.core.sla.claims import Approved, Reviewed, review
 from service.core.sla.credit import NO_MONEY, Billing, credit_of, fee_of, money_of
 from service.core.sla.given import Given
-from service.core.sla.members import member_steps
+from service.core.sla.members import PLAIN, member_steps
 from service.core.sla.pipeline import Run, Touching, cordon_of, count, inside_of, rolled, unknown_spans
 from service.core.sla.result import Count, Result, UnitResult
 from service.core.sla.said_of import Said
@@ -28,6 +28,8 @@ from service.core.sla.steps import Steps, clip, where
 from service.core.sla.units import Epoch, Tested, units_of
 from service.core.sla.verdict import bounds_of, counts_of, settled, verdict
 from service.core.timeline import Timeline
+
+_Alike = tuple[tuple[tuple[Span, int], ...], Spans | None, Timeline]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +147,8 @@ class _Evaluation:
 
     def result(self) -> Result:
         """Return everything."""
-        measured = [self._measure(unit) for unit in self._units()]
+        tested = list(self._units())
+        measured = self._measured(tested)
         gpu_ms = sum(one.gpu_ms * one.count for one in measured)
         billing = Billing(
             fee=self.terms.fee,
@@ -158,7 +161,11 @@ class _Evaluation:
             fees_of_year=self.terms.fees_of_year,
             credited_of_year=self.terms.credited_of_year,
         )
-        units = tuple(self._priced(unit, billing) for unit in measured)
+        priced: dict[int, UnitResult] = {}
+        for one in measured:
+            if id(one) not in priced:
+                priced[id(one)] = self._priced(one, billing)
+        units = tuple(_told(unit, priced[id(one)]) for unit, one in zip(tested, measured, strict=True))
         tested_units = (self._pool(units, billing),) if self.pooled and units else units
         fee = sum((unit.money.fee * unit.count for unit in tested_units), start=Fraction(0))
         return assembled(
@@ -169,6 +176,35 @@ class _Evaluation:
             credit_of(self.objective, tested_units, fee, billing),
             self.reviewed,
         )
+
+    def _measured(self, tested: Iterable[Tested]) -> list[UnitResult]:
+        """Return the result of each unit; GPUs of which nothing was said and that were alike throughout share one.
+
+        A tray or a rack fails as a whole: most GPUs that were ever down were so with others.
+        """
+        alike: dict[_Alike, UnitResult] = {}
+        found: list[UnitResult] = []
+        for unit in tested:
+            key = self._alike(unit)
+            known = alike.get(key) if key is not None else None
+            if known is None:
+                known = self._measure(unit)
+            if key is not None:
+                alike[key] = known
+            found.append(known)
+        return found
+
+    def _alike(self, unit: Tested) -> "_Alike | None":
+        """Return everything that a single GPU's result follows from, or None where anybody said something of it."""
+        first = unit.epochs[0]
+        if len(first.touched) != 1 or unit.rack in self._racks:
+            return None
+        if any(epoch.gpus != 1 or epoch.touched != first.touched for epoch in unit.epochs):
+            return None
+        place = first.touched[0]
+        if self.said.handling(place) is not PLAIN:
+            return None
+        return tuple((epoch.span, epoch.members) for epoch in unit.epochs), unit.accepted, self._timeline(place)
 
     def _measure(self, unit: Tested) -> UnitResult:
         touching = self._touching(unit)
@@ -311,3 +347,19 @@ def _merged(units: Iterable[Tested], cordoned: Mapping[str, tuple[Epoch, ...]]) 
             alike[unit.epochs, unit.accepted] += unit.count
     for (epochs, accepted), number in alike.items():
         yield Tested("others", "", number, epochs, accepted)
+
+
+def _told(unit: Tested, result: UnitResult) -> UnitResult:
+    """Return a result under the name of its unit, where it was measured on another that was alike."""
+    if result.name == unit.name:
+        return result
+    places = unit.epochs[0].touched
+    low = _renamed(result.lo, unit.name, places)
+    high = low if result.hi is result.lo else _renamed(result.hi, unit.name, places)
+    same = next((new for old, new in ((result.lo, low), (result.hi, high)) if result.settled is old), None)
+    settled = same or _renamed(result.settled, unit.name, places)
+    return replace(result, name=unit.name, lo=low, hi=high, settled=settled)
+
+
+def _renamed(count: Count, name: str, places: tuple[Place, ...]) -> Count:
+    return replace(count, outages=tuple(replace(one, unit=name, places=places) for one in count.outages))

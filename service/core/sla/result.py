@@ -50,7 +50,11 @@ class Count:
     @property
     def ratio(self) -> Fraction | None:
         """Availability, or None when nothing was measured."""
-        return 1 - Fraction(self.down_ms) / self.denominator_ms if self.denominator_ms else None
+        whole = self.denominator_ms
+        if not whole:
+            return None
+        left = whole - self.down_ms
+        return Fraction(left, whole) if isinstance(left, int) and isinstance(whole, int) else Fraction(left) / whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
