@@ -118,6 +118,12 @@ class Projection:
         with self._lock:
             return self._history.timeline(place, window)
 
+    def over(self, tenant: Tenant, objective: Objective, window: Span) -> Result:
+        """Return an objective's result over any window that is covered by now."""
+        with self._lock:
+            known = given_for(self._contract, tenant, self._history, objective, window)
+            return evaluate(objective, terms_of(self._contract, tenant), known, window)
+
     def roll_up(self, now_ms: int) -> Snapshot:
         """Advance the counters to the frontier and recompute every gauge."""
         with self._lock:

@@ -1,5 +1,6 @@
-"""A month of a large fleet: its faults drawn from a seed, the truth of every GPU, its ledger as the recorder leaves it."""
+"""A month of a large fleet: faults drawn from a seed, the truth of every GPU, its ledger as the recorder leaves it."""
 
+import itertools
 import json
 import random
 from collections import defaultdict
@@ -149,7 +150,7 @@ def _tenant(name: str, racks: Sequence[str]) -> dict[str, Any]:
 
 
 def record(fleet: Fleet, path: Path) -> None:
-    """Write the fleet's ledger through the recorder: a batch a day from every tray, open coverage noted, days sealed."""
+    """Write the ledger through the recorder: a batch a day from every tray, open coverage noted, days sealed."""
     clock = SimulatedClock(fleet.month.from_ms)
     ledger = SqlLedger(f"sqlite:///{path}")
     recorder, sealer = Recorder(ledger, clock, _SITE), Sealer(ledger, clock)
@@ -201,7 +202,7 @@ class _Tray:
         for fault in self._faults:
             edges |= {at for at in (fault.from_ms, fault.to_ms) if day.from_ms < at < day.to_ms}
         ordered = sorted(edges)
-        return list(zip(ordered, ordered[1:], strict=False))
+        return list(itertools.pairwise(ordered))
 
     def _batch(self, facts: list[bytes], first: int) -> list[Batch]:
         if not facts:
