@@ -20,9 +20,9 @@ _Row = tuple[Any, ...]
 
 
 def sheet(document: Mapping[str, Any]) -> str:
-    """Return the statement as CSV (RFC 4180); no cell is a formula to a spreadsheet."""
+    """Return the statement as CSV, a line a row; no cell is a formula to a spreadsheet."""
     text = io.StringIO()
-    writer = csv.writer(text)
+    writer = csv.writer(text, lineterminator="\n")
     for row in (_HEADER, *_rows(document)):
         writer.writerow([guarded(cell) for cell in row])
     return text.getvalue()
