@@ -14,7 +14,7 @@ from fractions import Fraction
 from service.core import limits
 from service.core.contract import Contract, Objective, Tenant
 from service.core.cut import Cut
-from service.core.facts import Fact, Progress
+from service.core.facts import Fact, FactKind, Progress
 from service.core.health import State
 from service.core.history import History, LeasedTime, leased
 from service.core.model import Place, Span
@@ -38,6 +38,9 @@ BURN_WINDOWS_MS = {
     "1d": limits.DAY_MS,
     "3d": 3 * limits.DAY_MS,
 }
+_LEARNT = tuple(
+    kind.value for kind in (FactKind.COVERAGE, FactKind.PLACEMENT, FactKind.EVENT, FactKind.OPERATOR)
+)  # statements and what was refused are bodies that no history needs
 _SLOPE_MS = limits.DAY_MS  # the forecast goes on as the last day went
 
 
@@ -264,7 +267,8 @@ def history_of(ledger: Ledger, up_to: Cut | None = None) -> History:
     Without one, all of the ledger counts and what is open now with it.
     """
     history = History()
-    for fact in ledger.facts(up_to=up_to):
+    kinds = _LEARNT if up_to is None else (*_LEARNT, FactKind.OPEN.value)  # progress says what the newest note says
+    for fact in ledger.facts(kinds=kinds, up_to=up_to):
         history.learn(fact)
     for progress in ledger.progress() if up_to is None else ():
         history.follow(progress)

@@ -170,6 +170,8 @@ def _span_json(span: Span) -> dict[str, str]:
 
 def number(value: Weight) -> int | float:
     """Return unit-ms as a JSON number: whole, or with a fraction where a weight leaves one."""
+    if isinstance(value, int):
+        return value
     exactly = Fraction(value)
     return exactly.numerator if exactly.denominator == 1 else float(exactly)
 
@@ -195,10 +197,11 @@ def bounds_json(bounds: Bounds | None) -> dict[str, str] | None:
     """Return the bounds as decimal strings, or None when nothing was leased."""
     if bounds is None:
         return None
+    lo = ratio_text(bounds.lo)
     return {
-        "lo": ratio_text(bounds.lo),
-        "hi": ratio_text(bounds.hi),
-        "settled": ratio_text(bounds.settled),
+        "lo": lo,
+        "hi": lo if bounds.hi is bounds.lo else ratio_text(bounds.hi),
+        "settled": lo if bounds.settled is bounds.lo else ratio_text(bounds.settled),
     }
 
 

@@ -82,6 +82,30 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     open: tuple[OpenCoverage, ...] = ()
 
 
+class EventBody(msgspec.Struct, frozen=True, gc=False):
+    """What history takes from an event's body; the rest of it, and of other kinds all, is passed over."""
+
+    kind: str
+    boot: str = ""
+    boot_ms: int = 0
+
+
+_EVENT_BODY = msgspec.json.Decoder(EventBody)
+
+
+def event_of(fact: Fact) -> EventBody:
+    """Return what history takes from an event's body.
+
+    Raises:
+        ValueError: If it is damaged.
+    """
+    try:
+        return _EVENT_BODY.decode(fact.body)
+    except msgspec.DecodeError as error:
+        msg = f"{fact.key} is damaged: {error}; run `threenines verify`"
+        raise ValueError(msg) from error
+
+
 Kept = TypeVar("Kept", Fact, OpenCoverage, Progress)
 
 

@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
-import msgspec
-
 from service.core.contract import Contract, Tenant
 from service.core.contract.places import names, racks_of
-from service.core.facts import Fact, FactKind, OpenCoverage, Progress
+from service.core.facts import Fact, FactKind, OpenCoverage, Progress, event_of
 from service.core.health import Health, State
 from service.core.heard import Heard, asserted, standing
 from service.core.model import Place, Span
@@ -33,25 +31,6 @@ from service.core.timeline import (
     overlaid,
     reboots,
 )
-
-
-class _Event(msgspec.Struct, frozen=True, gc=False):
-    """What counts of an event's body; the rest of it, and other kinds, are not looked at."""
-
-    kind: str
-    boot: str = ""
-    boot_ms: int = 0
-
-
-_EVENT = msgspec.json.Decoder(_Event)
-
-
-def _event_of(fact: Fact) -> _Event:
-    try:
-        return _EVENT.decode(fact.body)
-    except msgspec.DecodeError as error:
-        msg = f"{fact.key} is damaged: {error}; run `threenines verify`"
-        raise ValueError(msg) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +77,11 @@ class History:
             self._revision[fact.gpu] += 1
         elif fact.kind is FactKind.PLACEMENT:
             place = Place.parse(fact.body)
-            self._at_place[place][fact.gpu].add(fact.from_ms)
+            sat = self._at_place.get(place)
+            if sat is None:  # a fleet of GPUs, nearly all placed once
+                self._at_place[place] = defaultdict(set, {fact.gpu: {fact.from_ms}})
+            else:
+                sat[fact.gpu].add(fact.from_ms)
             self._of_gpu[fact.gpu][fact.from_ms] = place
         elif fact.kind is FactKind.EVENT:
             self._learn_event(fact)
@@ -122,7 +105,7 @@ class History:
             self._forget_event(fact)
 
     def _forget_event(self, fact: Fact) -> None:
-        event = _event_of(fact)
+        event = event_of(fact)
         if event.kind == "run_started":
             self._boots[fact.node].discard(Boot(event.boot, event.boot_ms))
         elif event.kind == "clean_stop":
@@ -131,7 +114,7 @@ class History:
             self._revision[gpu] += 1
 
     def _learn_event(self, fact: Fact) -> None:
-        event = _event_of(fact)
+        event = event_of(fact)
         if event.kind == "run_started":
             self._boots[fact.node].add(Boot(event.boot, event.boot_ms))
         elif event.kind == "clean_stop":

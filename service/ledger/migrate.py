@@ -37,17 +37,3 @@ def _refuse_newer(connection: Connection, config: Config) -> None:
     if current is not None and current not in known:
         msg = f"the ledger has schema {current}, newer than this release; use the release that wrote it"
         raise LedgerError(msg)
-
-
-def check_schema(engine: Engine) -> None:
-    """Refuse a ledger of another schema, which a reader cannot change.
-
-    Raises:
-        LedgerError: If the schema is not this release's.
-    """
-    head = ScriptDirectory.from_config(_alembic()).get_current_head()
-    with engine.connect() as connection:
-        current = MigrationContext.configure(connection).get_current_revision()
-    if current != head:
-        msg = f"the ledger has schema {current}, this release reads {head}; open it once with `threenines serve`"
-        raise LedgerError(msg)

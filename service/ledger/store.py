@@ -8,7 +8,7 @@ from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert, or_, select
+from sqlalchemy import Connection, Engine, insert, or_, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import IntegrityError
 
@@ -18,9 +18,9 @@ from service.core.facts import Fact, FactKind, Progress, changed
 from service.core.scanned import Scan
 from service.core.seal import Seal, order_of
 from service.ledger.chain import GENESIS, canonical, digest
-from service.ledger.migrate import check_schema, migrate
 from service.ledger.opening import FAILURES, engine_of, lock, path_of, translated
 from service.ledger.reading import first_id_beyond, last_id, newest_notes, pages, tip_as_of, tips, void_keys
+from service.ledger.revision import check_schema
 from service.ledger.rows import (
     FACT_COLUMNS,
     FACT_SELECTED,
@@ -71,7 +71,7 @@ class SqlLedger:
         self._engine = engine_of(self._path, read_only=read_only)
         try:
             with self._translating():
-                check_schema(self._engine) if read_only else migrate(self._engine)
+                check_schema(self._engine) if read_only else _migrate(self._engine)
                 self._tips = {} if read_only else self._read_tips()  # a reader may be here because of damage
         except LedgerError:
             self.close()
@@ -218,6 +218,12 @@ class SqlLedger:
     def _read_tips(self) -> dict[int, _Tip]:
         with self._engine.connect() as connection:
             return {partition: _Tip(row, digest, at_ms) for partition, row, digest, at_ms in tips(connection)}
+
+
+def _migrate(engine: Engine) -> None:
+    from service.ledger.migrate import migrate  # noqa: PLC0415 -- Alembic, which readers must not wait for
+
+    migrate(engine)
 
 
 def _between(partition: int, row: int, up_to: Cut | None, after: Cut | None) -> bool:

@@ -161,7 +161,9 @@ def record(fleet: Fleet, path: Path) -> None:
         day = Span(from_ms, from_ms + DAY_MS)
         for first in range(0, len(trays), _NODES_AT_ONCE):
             told = [tray.batches(day) for tray in trays[first : first + _NODES_AT_ONCE]]
-            recorder.record([Delivery(batch=one, speaker=None, token=one.node) for batches in told for one in batches])
+            recorder.record(
+                [Delivery(batch=one, speaker=None, token=one.first_seq) for batches in told for one in batches]
+            )
         recorder.note_open()
         sealer.seal(day_of(from_ms))
     ledger.close()

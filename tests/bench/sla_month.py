@@ -163,7 +163,7 @@ def _asked(
         result = projection.over(tenant, objective, window)
         took.append((time.perf_counter() - began) * 1000)
         exact_ms = fleet.down_ms(_places(contract, tenant), window)
-        wrong_ms = max(wrong_ms, math.ceil(abs(result.down_ms - exact_ms)) + result.unknown_ms)
+        wrong_ms = max(wrong_ms, math.ceil(abs(float(result.down_ms - exact_ms))) + result.unknown_ms)
     return took, wrong_ms
 
 
