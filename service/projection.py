@@ -124,7 +124,7 @@ class Projection:
     def over(self, tenant: Tenant, objective: Objective, window: Span) -> Result:
         """Return an objective's result over any window that is covered by now."""
         with self._lock:
-            known = given_for(self._contract, tenant, self._history, objective, window)
+            known = Known(self._history).given(self._contract, tenant, objective, window)
             return evaluate(objective, terms_of(self._contract, tenant), known, window)
 
     def roll_up(self, now_ms: int) -> Snapshot:

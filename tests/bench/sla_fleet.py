@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from collectors.faults import Fault, RackShape, draw
 
+from collectors.simulation.faults import Fault
+from collectors.simulation.layout import RackShape
+from collectors.simulation.process import Site, draw
+from collectors.simulation.profiles import PROFILES
 from service.clock import SimulatedClock
 from service.core.events import GpuPlaced, GpuSeen, NodeEvent, NodeObserved, RunStarted, XidRaised
 from service.core.health import Health
@@ -69,7 +72,7 @@ class Fleet:
     def faults(self) -> tuple[Fault, ...]:
         """All faults; none outlasts the month, so that every reboot is seen."""
         end_ms = self.month.to_ms - MINUTE_MS
-        drawn = draw("gb300", self.racks, SHAPE, self.month, SEED)
+        drawn = draw(Site(racks=self.racks, window=self.month, seed=SEED, profile=PROFILES["gb300"], shape=SHAPE))
         return tuple(
             Fault(one.from_ms, min(one.to_ms, end_ms), one.kind, one.places) for one in drawn if one.from_ms < end_ms
         )
@@ -195,7 +198,7 @@ class _Tray:
             if self._silent:
                 batches += self._batch(facts, first)
                 facts, first = [self._started(from_ms)], 1
-            facts += [self._raised(one) for one in self._faults if one.from_ms == from_ms and one.shape.xid]
+            facts += [self._raised(one) for one in self._faults if one.from_ms == from_ms and one.shape.xids]
             facts.append(self._observed(from_ms, to_ms, active))
         return batches + self._batch(facts, first)
 
@@ -230,7 +233,7 @@ class _Tray:
 
     def _raised(self, fault: Fault) -> bytes:
         hit = next(gpu for gpu, place in zip(self._gpus, self._places, strict=True) if place in fault.places)
-        event = XidRaised(xid=fault.shape.xid or 0)
+        event = XidRaised(xid=fault.shape.xids[0][1])
         return encode(NodeEvent(**self._head(), at_ms=fault.from_ms, sent_ms=fault.from_ms, gpu=hit, event=event))
 
     def _observed(self, from_ms: int, to_ms: int, active: Sequence[Fault]) -> bytes:
