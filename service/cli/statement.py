@@ -46,6 +46,8 @@ def statement(
         raise ConfigurationError(f"-o {output!r}: {', '.join(_OUTPUTS[:-1])} or {_OUTPUTS[-1]}")
     if version is not None and (up_to is not None or as_of is not None):
         raise ConfigurationError("--version is what was issued; --up-to and --as-of draw anew: choose one")
+    if output == "table" and to is not None:
+        raise ConfigurationError("--to needs -o json, html, pdf or csv: a table is for the terminal")
     gc.disable()  # one statement and the process ends: looking for garbage among all GPUs takes a third of its time
     document = _read(contract, ledger, tenant, month, _When(up_to, as_of, version))
     if output == "table":

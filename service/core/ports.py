@@ -126,6 +126,7 @@ class Ledger(Protocol):
         up_to: Cut | None = None,
         after: Cut | None = None,
         replaced: bool = False,
+        but_up: bool = False,
     ) -> Iterator[Fact]:
         """Return facts in order of recording.
 
@@ -136,6 +137,7 @@ class Ledger(Protocol):
             after: Only rows beyond a cut.
             replaced: Also what a correction within `up_to` took back, and notes of what was
                 open that a later note of their partition replaces.
+            but_up: Leave out coverage that was up: most of it.
 
         Raises:
             LedgerError: The ledger does not have the rows that a cut names, or cannot be read.

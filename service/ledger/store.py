@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from service.core.cut import Cut
 from service.core.errors import LedgerError
 from service.core.facts import Fact, FactKind, Progress, changed
+from service.core.health import Health
 from service.core.scanned import Scan
 from service.core.seal import Seal, order_of
 from service.ledger.chain import GENESIS, canonical, digest
@@ -127,11 +128,14 @@ class SqlLedger:
         up_to: Cut | None = None,
         after: Cut | None = None,
         replaced: bool = False,
+        but_up: bool = False,
     ) -> Iterator[Fact]:
         """Return facts in order of recording, read page by page; see the port."""
         query = select(*FACT_SELECTED)
         if kinds:
             query = query.where(FACT.c.kind.in_(tuple(kinds)))
+        if but_up:
+            query = query.where(or_(FACT.c.health.is_(None), FACT.c.health != Health.UP.value))
         if since_ms is not None:
             query = query.where((FACT.c.to_ms.is_(None)) | (FACT.c.to_ms > since_ms))
         with self._translating():

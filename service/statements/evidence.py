@@ -11,7 +11,7 @@ from service.core.contract import Topology
 from service.core.contract.places import names
 from service.core.cut import Cut
 from service.core.facts import Fact, FactKind
-from service.core.health import Health, State
+from service.core.health import State
 from service.core.history import History
 from service.core.model import Place, Span
 from service.core.periods import parse_utc, utc_text
@@ -75,12 +75,11 @@ def rows_of(
 
 def _read(ledger: Ledger, cut: Cut | None, gpus: set[str], since_ms: int) -> _Seen:
     seen = _Seen()
-    for fact in ledger.facts(kinds=_KINDS, up_to=cut, since_ms=since_ms):
+    for fact in ledger.facts(kinds=_KINDS, up_to=cut, since_ms=since_ms, but_up=True):
         if fact.kind is FactKind.COVERAGE:
             if fact.gpu in gpus:
                 seen.nodes[fact.gpu].add(fact.node)
-                if fact.health is not Health.UP:
-                    seen.by_gpu[fact.gpu].append(fact)
+                seen.by_gpu[fact.gpu].append(fact)
         elif fact.kind is FactKind.OPERATOR:
             seen.told.append(fact)
         else:

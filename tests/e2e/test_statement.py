@@ -107,6 +107,7 @@ def test_what_cannot_be_shown_says_what_there_is(late: tuple[str, ...]) -> None:
         ((*base, "--tenant", TENANT, "-o", "docx"), "table, json, html, pdf or csv"),
         ((*base, "--tenant", TENANT, "--version", "1", "--as-of", "2026-08-01T00:00:00Z"), "choose one"),
         (("statement", *late, "--month", "July", "--tenant", TENANT), "YYYY-MM"),
+        ((*base, "--tenant", TENANT, "--to", "s.txt"), "a table is for the terminal"),
         (("explain", TENANT, MONTH, *late, "--objective", "x"), "gpu-999, pool-999"),
         ((*base, "--tenant", TENANT, "-o", "html", "--to", "/nowhere/s.html"), "name a file that can be written"),
     ):

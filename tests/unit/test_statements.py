@@ -11,6 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.app import Service
+from service.bus.memory import MemoryBus
+from service.clock import SimulatedClock
 from service.core import limits
 from service.core.contract import Agreement
 from service.core.contract.parties import Reporting
@@ -22,6 +25,7 @@ from service.core.statements.canonical import canonical
 from service.core.statements.difference import applied
 from service.core.statements.lifecycle import Status, final_due_ms, named_in, numbers, published_by_ms
 from service.issue import recompute
+from service.ledger.store import SqlLedger
 from service.statements.basis import Basis
 from service.statements.document import Stamp, draw
 from service.verify import verify
@@ -284,3 +288,27 @@ def test_an_unknown_tenant_is_named_with_those_that_there_are(story: Story) -> N
 
     with pytest.raises(ValueError, match=f"no tenant nobody; there are {TENANT}"):
         draw(basis, "nobody", MONTH, None, PREVIEW)
+
+
+def test_a_running_service_issues_what_is_due(tmp_path: Path) -> None:
+    """Its job writes down what is open first, so that the draft's cut has it; a repetition does nothing."""
+    ledger, clock = SqlLedger(f"sqlite:///{tmp_path / 'l.db'}"), SimulatedClock(parse_utc("2026-08-01T00:00:10Z"))
+    service = Service(contract=contract(), ledger=ledger, bus=MemoryBus(), clock=clock)
+    service.close_month()
+    service.close_month()
+    rows = list(ledger.facts(kinds=[FactKind.STATEMENT.value]))
+    drawn = recompute(contract(), ledger)(rows[0])
+    service.stop()
+
+    assert [row.key for row in rows] == [f"statement/{TENANT}/{MONTH}/1"]
+    assert drawn == rows[0].body
+    assert json.loads(drawn)["objectives"][0]["unknown_ms"] == 4 * 31 * limits.DAY_MS
+
+
+def test_evidence_is_read_without_coverage_of_up(story: Story) -> None:
+    """Most rows of a ledger say that a GPU was up: none of them is read for an incident."""
+    story.saw("GPU-0", Health.DOWN, "2026-08-02T00:00:00Z", "2026-08-02T01:00:00Z", "gpu:lost")
+    story.saw("GPU-1", None, "2026-08-02T00:00:00Z", "2026-08-02T01:00:00Z", "hung")
+    found = list(story.ledger.facts(kinds=[FactKind.COVERAGE.value], but_up=True))
+
+    assert [fact.health for fact in found] == [Health.DOWN, None]
