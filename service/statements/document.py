@@ -85,13 +85,17 @@ def _stood_on(
         "cut": None if cut is None else cut_json(cut),
         "claims": claims_json(contract, tenant, basis.ledger, cut, drawn, period),
         "evidence": evidence_json(basis.ledger, cut, history, drawn, period),
-        "unknown": unknown_json(history, drawn, contract.topology, period),
+        "unknown": unknown_json(history, drawn, contract.topology, period, down_lasts=_down_lasts(tenant)),
         "terms": [
             {"objective": one.name} | one.model_dump(mode="json", by_alias=True, exclude_defaults=True)
             for one in tenant.objectives
         ],
         "exclusion_terms": _exclusion_terms(tenant.exclusions),
     }
+
+
+def _down_lasts(tenant: Tenant) -> bool:
+    return all(one.gap_after_down == "down" for one in tenant.objectives)
 
 
 def _exclusion_terms(terms: Exclusions) -> dict[str, Any]:

@@ -133,13 +133,18 @@ def row_json(fact: Fact) -> dict[str, Any]:
     return shown | {"gpu": fact.gpu, "event": body.get("kind"), "xid": body.get("xid")}
 
 
-def unknown_json(history: History, drawn: Drawn, topology: Topology, period: Span) -> list[dict[str, Any]]:
-    """Return the time of which nobody knows how places were, places alike together."""
+def unknown_json(
+    history: History, drawn: Drawn, topology: Topology, period: Span, *, down_lasts: bool
+) -> list[dict[str, Any]]:
+    """Return the time of which nobody knows how places were, places alike together.
+
+    With `down_lasts` every objective takes silence right after down as down: it is not unknown.
+    """
     end_ms = min(period.to_ms, parse_utc(drawn["period"]["counted_to"]))
     window = Span(period.from_ms, max(end_ms, period.from_ms + 1))
     alike: dict[tuple[tuple[int, int, tuple[str, ...]], ...], list[str]] = defaultdict(list)
     for place in _unknown_places(drawn, topology)[: limits.EVIDENCE_PLACES]:
-        spans = unknown_of(history, place, window)
+        spans = unknown_of(history, place, window, down_lasts=down_lasts)
         if spans:
             alike[spans].append(str(place))
     return [
@@ -151,9 +156,11 @@ def unknown_json(history: History, drawn: Drawn, topology: Topology, period: Spa
     ]
 
 
-def unknown_of(history: History, place: Place, window: Span) -> tuple[tuple[int, int, tuple[str, ...]], ...]:
+def unknown_of(
+    history: History, place: Place, window: Span, *, down_lasts: bool
+) -> tuple[tuple[int, int, tuple[str, ...]], ...]:
     """Return when a place's state is unknown, each time with what an agent that lived said of it."""
-    segments = history.timeline(place, window)
+    segments = history.timeline(place, window, down_lasts=down_lasts)
     return tuple((s.from_ms, s.to_ms, tuple(sorted(s.causes))) for s in segments if s.state is State.UNKNOWN)
 
 

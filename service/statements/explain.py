@@ -143,8 +143,9 @@ class _Looking:
         }
 
     def _unknown(self, result: Result, unit: UnitResult) -> Iterator[dict[str, Any]]:
+        down_lasts = result.objective.gap_after_down == "down"
         for place in places_of(unit.name, self.topology):
-            for from_ms, to_ms, causes in unknown_of(self.history, place, result.period):
+            for from_ms, to_ms, causes in unknown_of(self.history, place, result.period, down_lasts=down_lasts):
                 yield {
                     "place": str(place),
                     "from": utc_text(from_ms),

@@ -312,3 +312,12 @@ def test_evidence_is_read_without_coverage_of_up(story: Story) -> None:
     found = list(story.ledger.facts(kinds=[FactKind.COVERAGE.value], but_up=True))
 
     assert [fact.health for fact in found] == [Health.DOWN, None]
+
+
+def test_unknown_time_is_listed_where_an_objective_counts_it_as_unknown(begin: Begin) -> None:
+    """Silence right after down is unknown or down as the contract says, in the list as in the number."""
+    document = begin(undetermined).issued[0].document
+    listed = {(place, span["from"]) for one in document["unknown"] for place in one["places"] for span in one["spans"]}
+
+    assert document["objectives"][0]["unknown_ms"] == 110 * limits.MINUTE_MS
+    assert listed == {("r0001/t01/g1", "2026-07-12T10:40:00Z"), ("r0001/t02/g0", "2026-07-14T11:00:00Z")}
