@@ -41,6 +41,7 @@ class Service:
     bus: Subscriber
     clock: Clock
     grace_ms: int = limits.GRACE_MS
+    agreement: Agreement | None = None  # all versions of the contract; the one given alone by default
     sealer: Sealer | None = None
     checkpoints: Checkpoints = field(default_factory=NoCheckpoints)
     restored: bool = False  # the ledger was put back from a backup
@@ -63,7 +64,7 @@ class Service:
         self.projection = Projection(self.contract, grace_ms=self.grace_ms)
         self.projection.restore(self.ledger, self._folded.history)
         self._keeper = Keeper(
-            agreement=Agreement.of((self.contract,)),
+            agreement=self.agreement or Agreement.of((self.contract,)),
             ledger=self.ledger,
             clock=self.clock,
             cut=self._cut_with_open,

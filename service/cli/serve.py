@@ -30,7 +30,7 @@ def serve(
     from service.api import HttpInbox, Listen, Server, Views, create_api
     from service.app import Service
     from service.clock import SystemClock
-    from service.contracts import load
+    from service.contracts import load_agreement
     from service.ledger.checkpoint import checkpoints_of
     from service.ledger.store import SqlLedger
     from service.logs import configure
@@ -38,13 +38,14 @@ def serve(
 
     configure(verbose=verbose)
     host, port = address(listen)
-    terms = load(contract)
+    agreement = load_agreement((contract,))
     known = Tokens.load(tokens) if tokens else None
     inbox = HttpInbox()
     clock = SystemClock()
     book = SqlLedger(ledger)
     service = Service(
-        contract=terms,
+        contract=agreement.newest,
+        agreement=agreement,
         ledger=book,
         bus=inbox,
         clock=clock,
