@@ -198,7 +198,7 @@ def _beside(fleet: Fleet, observed: Sequence[Place], directory: Path) -> Table:
             (f"the same, mean of the {len(ever)} that were ever down", f"{statistics.fmean(ever) if ever else 0:.1f}"),
             ("error of the pool's downtime, seconds of a GPU", f"{pool_error:.3f}"),
             (
-                f"seconds that all {fleet.gpus} GPUs would take at this rate",
+                f"extrapolated, not measured: seconds for all {fleet.gpus} GPUs",
                 f"{each.seconds * fleet.gpus / len(observed):.0f}",
             ),
         ],
