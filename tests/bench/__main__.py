@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from tests.bench import agent_cost, demo, hang, recorder, xid_latency
+from tests.bench import agent_cost, demo, hang, recorder, sla_month, xid_latency
 from tests.bench.table import Table
 from tests.fakedriver.driver import build
 
@@ -37,6 +37,7 @@ BENCHES: Mapping[str, Bench] = {
     "hang": Bench(hang.run, seconds=40),
     "recorder": Bench(recorder.run),
     "demo": Bench(demo.run),
+    "sla": Bench(sla_month.run),
 }
 
 
