@@ -50,6 +50,7 @@ def prometheus(tmp_path: Path, web_config: Path) -> Iterator[Prometheus]:
 def test_a_real_prometheus_scrapes_over_tls_with_a_password(prometheus: Prometheus) -> None:
     """With the right password there is data, with a wrong one `up` is 0."""
     wait_for("power", lambda: len(prometheus.query('threenines_gpu_power_watts{job="node"}')) == 4, 30)
+    wait_for("the stranger's scrape", lambda: len(prometheus.query('up{job="stranger"}')) == 1, 30)
 
     assert [one["value"][1] for one in prometheus.query('up{job="node"}')] == ["1"]
     assert [one["value"][1] for one in prometheus.query('up{job="stranger"}')] == ["0"]

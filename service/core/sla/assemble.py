@@ -107,7 +107,8 @@ def _total(units: Sequence[UnitResult], bound: str) -> Count:
 def _bounds(low: Count, high: Count, chosen: Count) -> Bounds | None:
     if low.ratio is None or high.ratio is None or chosen.ratio is None:
         return None
-    return Bounds(lo=low.ratio, hi=high.ratio, settled=chosen.ratio)
+    # Units may settle differently, each with a denominator of its own: their sum may lie beyond both sums.
+    return Bounds(lo=min(low.ratio, chosen.ratio), hi=max(high.ratio, chosen.ratio), settled=chosen.ratio)
 
 
 def _all_met(verdicts: Counter[bool | None]) -> bool | None:
