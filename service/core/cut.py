@@ -4,8 +4,6 @@ A cut names for every partition its last row and that row's hash; as each hash c
 before it, a cut cannot be met by other rows. A partition that is not named counts nothing.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,8 +34,3 @@ def _tip(value: object) -> Tip:
             return row, digest
     msg = f"a tip is [row, hash], not {value!r}"
     raise ValueError(msg)
-
-
-def cut_digest(cut: Cut) -> str:
-    """Return the SHA-256 of a cut, hex: its name where the whole is too long."""
-    return hashlib.sha256(json.dumps(cut_json(cut), separators=(",", ":")).encode()).hexdigest()

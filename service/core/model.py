@@ -69,15 +69,6 @@ class Place(NamedTuple):
         return cls(match[1], int(match[2]), int(match[3]))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placement:
-    """A GPU sat at a place from an instant on, until another placement says otherwise."""
-
-    gpu: str
-    place: Place
-    from_ms: int
-
-
 def partition_of(rack: str) -> int:
     """Return the partition 0..63 that owns a rack: FNV-1a 32 of its name, modulo 64.
 

@@ -1,7 +1,6 @@
 """Statements from facts: what people said counts, versions have their time, later facts restate."""
 
 from decimal import Decimal
-from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from service.core.model import Span
 from service.core.periods import parse_utc
 from service.core.said import Asserted, Claimed, Corrected, Decided, Leased, Said, Swapped, operator_fact
 from service.core.sla.month import settled_month
-from service.core.sla.restate import restated
 from service.core.sla.result import Result
 from service.statement import draw
 
@@ -99,27 +97,6 @@ def april(terms: Contract | Agreement, found: History) -> Result:
     """Return the only objective's April."""
     agreement = terms if isinstance(terms, Agreement) else Agreement.of((terms,))
     return settled_month(agreement, found, "a", "2027-04")[0].result
-
-
-def test_a_restatement_after_the_invoice_posts_the_difference() -> None:
-    """40 minutes met; a spooled record adds five: missed, $1,000.00 to the next invoice; past the cutoff no money."""
-    terms = contract({"monitoring_gap": {"witnesses": {"late_arrival_cutoff_days": 30}}})
-    issued = april(terms, history((OUTAGE, OUTAGE + 40 * MINUTE)))
-    later = OUTAGE + 2 * 86_400_000
-    known = april(terms, history((OUTAGE, OUTAGE + 40 * MINUTE), (later, later + 5 * MINUTE)))
-    in_time = restated(issued, known, parse_utc("2027-05-20T00:00:00Z"))
-    late = restated(issued, known, parse_utc("2027-05-31T00:00:00.001Z"))
-
-    assert (issued.met, known.met) == (True, False)
-    assert known.bounds is not None
-    assert known.bounds.settled == 1 - Fraction(45, 43_200)
-    assert (in_time.down_ms, in_time.posted, in_time.late) == (5 * MINUTE, Decimal("1000.00"), False)
-    assert (late.down_ms, late.credit_after, late.posted, late.late) == (
-        5 * MINUTE,
-        Decimal("1000.00"),
-        Decimal(0),
-        True,
-    )
 
 
 def test_an_operator_fact_after_the_final_restates_it() -> None:
